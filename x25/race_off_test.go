@@ -1,0 +1,5 @@
+//go:build !race
+
+package x25
+
+const defaultSeeds = 36
