@@ -1,0 +1,135 @@
+package node
+
+import (
+	"fmt"
+	"time"
+
+	"dnet/x25"
+)
+
+// Check asserts what must hold between any two calls: of the links, the levels and the directory, and of what joins them. An error
+// is a fault of this package or of one of those. It is for tests and the simulator: it walks everything.
+func (n *Node) Check() error {
+	switch {
+	case len(n.stations) != len(n.order):
+		return fmt.Errorf("node: %d stations by address, %d in order", len(n.stations), len(n.order))
+	case len(n.order) > maxStations:
+		return fmt.Errorf("node: %d stations, limit %d", len(n.order), maxStations)
+	case len(n.looking) > maxCalls:
+		return fmt.Errorf("node: %d calls are looking for a server, limit %d", len(n.looking), maxCalls)
+	case n.xnext != 0 || len(n.xout.Events) != 0:
+		return fmt.Errorf("node: %d events of a level were not handled", len(n.xout.Events)-n.xnext)
+	case len(n.nout.Events) != 0 || len(n.nout.Messages) != 0:
+		return fmt.Errorf("node: what the directory wants done was not done")
+	case n.late(n.dir.Deadline()):
+		return fmt.Errorf("node: the directory's deadline would be missed")
+	}
+	for _, s := range n.order {
+		if err := n.checkStation(s); err != nil {
+			return fmt.Errorf("node: station %s, %s: %w", FormatAddr(s.key.addr), s.state, err)
+		}
+	}
+	for id, c := range n.looking {
+		if c.over || c.query != id {
+			return fmt.Errorf("node: query %d is of a call that is over or asks otherwise", id)
+		}
+	}
+	for _, level := range n.local.levels {
+		if err := n.checkLevel(nil, level); err != nil {
+			return fmt.Errorf("node: within the machine: %w", err)
+		}
+		if level.Ready() {
+			return fmt.Errorf("node: a packet within the machine was left lying")
+		}
+	}
+	return n.dir.Check()
+}
+
+// late says that a timer would be missed.
+func (n *Node) late(t time.Time) bool { return !t.IsZero() && (n.next.IsZero() || t.Before(n.next)) }
+
+// checkStation asserts the invariants of a station, its link and its level.
+func (n *Node) checkStation(s *station) error {
+	switch {
+	case n.stations[s.key] != s:
+		return fmt.Errorf("not in its place")
+	case s.state != idle && s.state != greeting && s.link == nil:
+		return fmt.Errorf("no link")
+	case (s.level != nil) != (s.state == up || s.state == closing):
+		return fmt.Errorf("level %v", s.level != nil)
+	case s.link != nil && s.link.Up() != (s.state == up):
+		return fmt.Errorf("the link is in %s", s.link.State())
+	case len(s.wait) > 0 && (s.state == idle || s.state == up):
+		return fmt.Errorf("%d calls wait for nothing", len(s.wait))
+	case s.state == greeting && n.late(s.greet.at):
+		return fmt.Errorf("its hello would be repeated too late")
+	case s.state == idle && n.late(s.quiet):
+		return fmt.Errorf("it would be forgotten too late")
+	}
+	for _, c := range s.wait {
+		if c.wait != s || c.over || c.x != nil {
+			return fmt.Errorf("a call waits that should not")
+		}
+	}
+	if s.link != nil {
+		if err := s.link.Check(); err != nil {
+			return fmt.Errorf("hdlc: %w", err)
+		}
+		if n.late(s.link.Deadline()) {
+			return fmt.Errorf("the link's deadline would be missed")
+		}
+	}
+	if s.level == nil {
+		return nil
+	}
+	if s.state == up && s.link.Room() > 0 && s.level.Ready() {
+		return fmt.Errorf("a packet was left lying, and the window is open")
+	}
+	return n.checkLevel(s, s.level)
+}
+
+// checkLevel asserts the invariants of a level, and that its circuits are those of this node.
+func (n *Node) checkLevel(s *station, level *x25.Level) error {
+	if err := level.Check(); err != nil {
+		return err
+	}
+	if n.late(level.Deadline()) {
+		return fmt.Errorf("the level's deadline would be missed")
+	}
+	var err error
+	level.Each(func(x *x25.Circuit) {
+		switch c, ok := x.User.(*Circuit); {
+		case !ok:
+			err = fmt.Errorf("lci %d is nobody's", x.LCI())
+		case c.x != x || c.over:
+			err = fmt.Errorf("lci %d belongs to a circuit that is over or elsewhere", x.LCI())
+		case c.st != s:
+			err = fmt.Errorf("lci %d belongs to a circuit with another station", x.LCI())
+		}
+	})
+	return err
+}
+
+// CheckEmpty asserts that nothing is left: no station, call, circuit or buffer. So it is when the machine's programs have ended and
+// the links were idle long enough.
+func (n *Node) CheckEmpty() error {
+	switch {
+	case len(n.order) > 0:
+		return fmt.Errorf("node: %d stations are left, the first %s, %s", len(n.order), FormatAddr(n.order[0].key.addr), n.order[0].state)
+	case len(n.looking) > 0 || n.dir.Asking() > 0:
+		return fmt.Errorf("node: %d calls still look for a server, %d queries are open", len(n.looking), n.dir.Asking())
+	case n.pool.Lent() > 0 || n.budget.Used() > 0:
+		return fmt.Errorf("node: %d octets of buffers are lent, %d of the budget used", n.pool.Lent(), n.budget.Used())
+	}
+	for _, level := range n.local.levels {
+		if level.Len() > 0 {
+			return fmt.Errorf("node: %d circuits within the machine are left", level.Len())
+		}
+	}
+	for size, slab := range n.slabs {
+		if slab.Used() > 0 {
+			return fmt.Errorf("node: %d frames of %d octets are still out", slab.Used(), size)
+		}
+	}
+	return nil
+}

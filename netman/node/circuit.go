@@ -1,0 +1,171 @@
+package node
+
+import (
+	"time"
+
+	"dnet/x25"
+)
+
+// Circuit is one end of a call on this machine, from the moment it is asked for until it is over.
+type Circuit struct {
+	User any // the owner's
+
+	Service  string // as called
+	Machine  string // of the other end; of a call being placed: of the server tried last
+	PeerUser string // who called, as the caller's netman said
+	Stream   bool   // the byte-stream convention holds: DEND ends one direction
+
+	caller   bool // this side called
+	locate   bool // only the name is asked for
+	over     bool // Cleared or Drained was raised
+	answered bool // the call was accepted, or is one from outside
+	query    uint32
+	why      failure  // of the last server tried
+	wait     *station // whose link the call waits for
+	crossed  bool     // the call was placed on a link so long without circuits that the peer may be disconnecting it
+	st       *station // nil on a circuit within this machine
+	x        *x25.Circuit
+	level    *x25.Level
+	node     *Node
+}
+
+// failure is why a server did not take a call.
+type failure struct {
+	cause x25.Cause
+	diag  x25.Diag
+	text  string
+}
+
+// LCI is the logical channel, 0 while there is none.
+func (c *Circuit) LCI() uint16 {
+	if c.x == nil {
+		return 0
+	}
+	return c.x.LCI()
+}
+
+// Local says whether both ends are on this machine.
+func (c *Circuit) Local() bool { return c.st == nil && c.x != nil }
+
+// Accept answers an Incoming call.
+func (c *Circuit) Accept(now time.Time, out *Out) error {
+	err := c.x.Accept(now, nil)
+	c.settle(now, out)
+	return err
+}
+
+// Send queues one datagram, or with more a piece of one, marked by q. It is taken whole while Room is above 0; data is copied.
+func (c *Circuit) Send(now time.Time, data []byte, q, more bool, out *Out) error {
+	err := c.x.Send(now, data, q, more)
+	c.settle(now, out)
+	return err
+}
+
+// Room is how many octets the send queue lacks of its limit.
+func (c *Circuit) Room() int { return c.x.Room() }
+
+// Peek shows the next datagram, or piece, that has come, borrowed until the node's next call.
+func (c *Circuit) Peek() (data []byte, q, more, ok bool) {
+	if c.x == nil {
+		return nil, false, false, false
+	}
+	return c.x.Peek()
+}
+
+// Next says that what Peek showed has been taken, which may give the peer credit.
+func (c *Circuit) Next(now time.Time, out *Out) {
+	c.x.Next(now)
+	c.settle(now, out)
+}
+
+// Interrupt sends 1 to 32 octets out of band.
+func (c *Circuit) Interrupt(now time.Time, octets []byte, out *Out) error {
+	err := c.x.Interrupt(now, octets)
+	c.settle(now, out)
+	return err
+}
+
+// Reset begins both directions anew: what is on its way is lost, and the other end gets the event Reset. False: the circuit cannot
+// be reset now.
+func (c *Circuit) Reset(now time.Time, diag x25.Diag, out *Out) bool {
+	if c.over || c.x == nil || c.x.State() != "p4/d1" {
+		return false
+	}
+	c.x.Reset(now, x25.ResetDTE, diag)
+	c.settle(now, out)
+	return true
+}
+
+// Close ends the circuit once all that was sent has arrived; Drained follows. What comes meanwhile is discarded. text, at
+// most 128 octets, goes to the other end as the reason.
+func (c *Circuit) Close(now time.Time, cause x25.Cause, diag x25.Diag, text string, out *Out) {
+	if c.over {
+		c.drop(now)
+		return
+	}
+	if c.x == nil {
+		c.abandon()
+		return
+	}
+	// A call that has not been answered goes to no other server.
+	c.node.finishLook(c)
+	c.crossed = false
+	c.x.Close(now, cause, diag, clearText(text))
+	c.settle(now, out)
+}
+
+// Clear ends the circuit at once, refuses an Incoming call, or gives up one that is being placed. No event follows.
+func (c *Circuit) Clear(now time.Time, cause x25.Cause, diag x25.Diag, text string, out *Out) {
+	if c.over {
+		c.drop(now)
+		return
+	}
+	if c.x == nil {
+		c.abandon()
+		return
+	}
+	c.node.finishLook(c)
+	c.over = true
+	c.x.Clear(now, cause, diag, clearText(text), &c.node.xout)
+	c.settle(now, out)
+}
+
+// drop gives back what a circuit that is over still holds.
+func (c *Circuit) drop(now time.Time) {
+	if c.x != nil {
+		c.x.Clear(now, 0, 0, nil, &c.node.xout)
+	}
+}
+
+// abandon forgets a call that has not got as far as a level.
+func (c *Circuit) abandon() {
+	c.node.finishLook(c)
+	c.over = true
+	if s := c.wait; s != nil {
+		for i, w := range s.wait {
+			if w == c {
+				s.wait = append(s.wait[:i], s.wait[i+1:]...)
+				break
+			}
+		}
+		c.wait = nil
+	}
+}
+
+// clearText fits a reason into the clear user data.
+func clearText(text string) []byte {
+	return []byte(text[:min(len(text), 128)])
+}
+
+// settle brings a circuit's level forward after its owner has done something with it.
+func (c *Circuit) settle(now time.Time, out *Out) {
+	n := c.node
+	if c.st == nil {
+		n.handleLevel(now, nil, out)
+		n.local.pump(now, out)
+	} else {
+		n.handleLevel(now, c.st, out)
+		n.pump(now, c.st, out)
+	}
+	n.settleOthers(now, out)
+}
