@@ -1,0 +1,80 @@
+package sim
+
+import (
+	"bufio"
+	"flag"
+	"io"
+	"os"
+	"testing"
+)
+
+var (
+	seedsFlag  = flag.Int("seeds", 20, "how many random worlds to live through")
+	firstFlag  = flag.Uint64("first", 1, "the seed of the first of them")
+	seedFlag   = flag.Uint64("seed", 0, "the seed of the one world to live through; 0: -seeds of them")
+	framesFlag = flag.Bool("frames", false, "print every frame and event of the world of -seed")
+)
+
+// tracer is where the trace goes, and a way to flush it.
+func tracer() (io.Writer, func()) {
+	if !*framesFlag {
+		return nil, func() {}
+	}
+	w := bufio.NewWriterSize(os.Stdout, 1<<20)
+	return w, func() { w.Flush() }
+}
+
+// TestSeeds lives through random worlds.
+func TestSeeds(t *testing.T) {
+	if *seedFlag != 0 {
+		trace, flush := tracer()
+		w, err := Random(*seedFlag, trace)
+		flush()
+		t.Logf("seed %d: %v of virtual time, %d steps, hash %016x, %+v", w.Seed, w.Now(), w.Steps(), w.Hash(), w.Stats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	var sum Stats
+	steps, failures := 0, 0
+	for i := range *seedsFlag {
+		w, err := Random(*firstFlag+uint64(i), nil)
+		if err != nil {
+			t.Error(err)
+			if failures++; failures == 10 {
+				t.Fatal("and so on")
+			}
+		}
+		steps += w.Steps()
+		sum.add(w.Stats)
+	}
+	t.Logf("%d seeds, %d steps, %+v", *seedsFlag, steps, sum)
+}
+
+// add sums up what programs did in several worlds.
+func (s *Stats) add(o Stats) {
+	s.Calls += o.Calls
+	s.Connected += o.Connected
+	s.Refused += o.Refused
+	s.Ended += o.Ended
+	s.Octets += o.Octets
+	s.Messages += o.Messages
+	s.Interrupts += o.Interrupts
+	s.Resets += o.Resets
+	s.LinksDown += o.LinksDown
+	s.Crashes += o.Crashes
+	s.Clashes += o.Clashes
+}
+
+// TestSameSeedSameWorld: nothing but the seed decides what happens.
+func TestSameSeedSameWorld(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		a, _ := Random(seed, nil)
+		b, _ := Random(seed, nil)
+		if a.Hash() != b.Hash() || a.Steps() != b.Steps() || a.Now() != b.Now() {
+			t.Errorf("seed %d: one run ends at %v after %d steps with %016x, the next at %v after %d with %016x", seed,
+				a.Now(), a.Steps(), a.Hash(), b.Now(), b.Steps(), b.Hash())
+		}
+	}
+}
