@@ -1,0 +1,4 @@
+package circuit
+
+// CheckFds for the tests outside the package.
+var CheckFds = checkFds
