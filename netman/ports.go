@@ -1,0 +1,292 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dnet/ether"
+	"dnet/netman/node"
+)
+
+// batchFrames is how many frames are read or sent at once.
+const batchFrames = 64
+
+// port is an interface of this machine, with the same number for as long as netman runs: it may go and come back.
+type port struct {
+	l     *loop
+	id    int // the node's number
+	name  string
+	link  ether.Link // as it was when opened
+	ether ether.Port // with its wrappers; nil while the interface is down or gone
+	raw   *ether.Raw
+	batch *ether.Batch
+	desc  *desc
+	guard int    // holds the interface for this netman, see holdInterface
+	lost  uint64 // frames that the wire did not take
+}
+
+// wireOptions are what servtab and the command line say of the wire.
+type wireOptions struct {
+	ifaces    []string // empty: the default choice of protocol.md 1
+	ethertype uint16
+	faults    *ether.Faults
+	trace     *os.File
+	capture   *ether.Capture
+}
+
+// openPorts opens the interfaces that there are, and follows what becomes of them.
+func (l *loop) openPorts(wire wireOptions) error {
+	l.wire = wire
+	watcher, err := ether.Watch()
+	if err != nil {
+		return err
+	}
+	links, err := ether.Interfaces(wire.ifaces)
+	if err != nil {
+		return err
+	}
+	for _, link := range links {
+		err := l.portFor(link.Name).open(link)
+		if errors.Is(err, ether.ErrDown) {
+			log.Printf("%v: waiting for it", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if len(links) == 0 {
+		log.Print("no Ethernet interface is up: waiting for one (-i names one)")
+	}
+	l.watch(&desc{fd: watcher.Fd(), mask: unix.EPOLLIN, ready: func(uint32) { l.followLinks(watcher) }})
+	return nil
+}
+
+// followLinks takes up interfaces that have come, ends the links of those that have gone, and opens anew those whose address or
+// MTU is another (protocol.md 1).
+func (l *loop) followLinks(watcher *ether.Watcher) {
+	events, err := watcher.Read()
+	if err != nil {
+		log.Printf("interfaces: %v", err)
+		l.forget(l.descs[watcher.Fd()])
+		return
+	}
+	for _, ev := range events {
+		if p := l.portNamed(ev.Name); p != nil && p.ether != nil {
+			changed := ev.Index != p.link.Index || ev.Addr != p.link.Addr || ev.MTU != p.link.MTU
+			if ev.Removed || !ev.Up || changed {
+				log.Printf("%s is down, gone, or another", p.name)
+				p.close()
+			}
+		}
+	}
+	links, err := ether.Interfaces(nil)
+	if len(l.wire.ifaces) > 0 {
+		links, err = namedLinks(l.wire.ifaces)
+	}
+	if err != nil {
+		log.Printf("interfaces: %v", err)
+	}
+	for _, link := range links {
+		if p := l.portFor(link.Name); p.ether == nil && link.Up {
+			if err := p.open(link); err != nil {
+				log.Print(err)
+			} else {
+				log.Printf("%s is up, station %v", p.name, link.Addr)
+			}
+		}
+	}
+}
+
+// namedLinks lists those of the named interfaces that are there.
+func namedLinks(names []string) (links []ether.Link, err error) {
+	for _, name := range names {
+		found, err := ether.Interfaces([]string{name})
+		if err != nil && !errors.Is(err, ether.ErrNoInterface) {
+			return links, err
+		}
+		links = append(links, found...)
+	}
+	return links, nil
+}
+
+func (l *loop) portNamed(name string) *port {
+	for _, p := range l.ports {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// portFor is the port of an interface; a new one is not open.
+func (l *loop) portFor(name string) *port {
+	if p := l.portNamed(name); p != nil {
+		return p
+	}
+	p := &port{l: l, id: len(l.ports), name: name}
+	l.ports = append(l.ports, p)
+	return p
+}
+
+// open opens the interface and gives it to the node.
+func (p *port) open(link ether.Link) error {
+	guard, err := holdInterface(p.name, p.l.wire.ethertype)
+	if err != nil {
+		return err
+	}
+	raw, err := ether.Open(p.name, p.l.wire.ethertype, ether.RawConfig{Group: node.Group})
+	if err != nil {
+		unix.Close(guard)
+		return err
+	}
+	p.guard = guard
+	p.link, p.raw, p.ether = link, raw, raw
+	if p.l.wire.capture != nil {
+		p.ether = p.l.wire.capture.Port(p.ether, p.name)
+	}
+	if p.l.wire.trace != nil {
+		p.ether = ether.Trace(p.ether, p.l.wire.trace, node.FormatFrame)
+	}
+	if p.l.wire.faults != nil {
+		p.ether = ether.WithFaults(p.ether, *p.l.wire.faults)
+	}
+	p.batch = ether.NewBatch(batchFrames, ether.HeaderLen+raw.MTU())
+	p.desc = &desc{fd: raw.Fd(), mask: unix.EPOLLIN, ready: p.ready}
+	p.l.watch(p.desc)
+	p.l.node.AddPort(p.id, raw.Addr(), raw.MTU(), receiveWindow(raw.RcvBuf(), raw.MTU()))
+	return nil
+}
+
+// close ends the links on the port at once.
+func (p *port) close() {
+	p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
+	p.l.descs[p.desc.fd] = nil // closed by its owner, which takes it out of the epoll set
+	p.ether.Close()
+	unix.Close(p.guard)
+	p.ether, p.raw, p.desc = nil, nil, nil
+}
+
+// holdInterface takes a name in the abstract namespace of Unix sockets, which is one per network namespace and gone with its
+// owner. Two netmans with one Ethertype on one interface would answer for each other, and could not hear each other.
+func holdInterface(name string, ethertype uint16) (guard int, err error) {
+	guard, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Bind(guard, &unix.SockaddrUnix{Name: fmt.Sprintf("@dnet/%04x/%s", ethertype, name)}); err != nil {
+		unix.Close(guard)
+		if err == unix.EADDRINUSE {
+			err = errors.New("another netman uses it; give this one another ethertype in servtab, or end the other")
+		}
+		return -1, fmt.Errorf("%s with ethertype %#04x: %w", name, ethertype, err)
+	}
+	return guard, nil
+}
+
+// receiveWindow is how many frames for one link a receive buffer holds when a few links share it (protocol.md 3). The kernel accounts
+// 2,304 octets for a frame of MTU 1500 and 13,100 for one of 9000 (measured on veth).
+func receiveWindow(buffer, mtu int) int {
+	cost := (mtu+ether.HeaderLen)*3/2 + 64
+	const links = 8
+	return buffer / cost / links
+}
+
+// ready reads a batch of frames and gives them to the node.
+func (p *port) ready(uint32) {
+	n, err := p.ether.Recv(p.batch)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	for _, frame := range p.batch.Frames[:n] {
+		p.l.node.HandleFrame(p.l.now, p.id, frame, &p.l.out)
+	}
+}
+
+// send sends frames in order. What the wire does not take is lost, as on any wire, and layer 2 sends it again.
+func (p *port) send(frames [][]byte) {
+	for tries := 0; len(frames) > 0 && p.ether != nil; tries++ {
+		n, err := p.ether.Send(frames)
+		frames = frames[n:]
+		switch {
+		case errors.Is(err, ether.ErrTooLong) || errors.Is(err, ether.ErrTooShort):
+			p.lost++
+			frames = frames[1:]
+		case err != nil:
+			p.lost += uint64(len(frames))
+			p.fail(err)
+			return
+		case n == 0 && tries > 3:
+			p.lost += uint64(len(frames))
+			return
+		case n == 0:
+			unix.Poll([]unix.PollFd{{Fd: int32(p.desc.fd), Events: unix.POLLOUT}}, 1)
+		}
+	}
+}
+
+// fail takes note that the port does not work; when the interface is down, rtnetlink tells it too.
+func (p *port) fail(err error) {
+	p.l.count(p.name + ": " + err.Error())
+	if errors.Is(err, ether.ErrDown) {
+		p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
+		p.l.post(func() {
+			// The link may be up again before rtnetlink was read.
+			if p.ether != nil {
+				p.l.reopen(p)
+			}
+		})
+	}
+}
+
+// reopen closes a port that failed and opens it again if its interface is up.
+func (l *loop) reopen(p *port) {
+	p.close()
+	links, err := namedLinks([]string{p.name})
+	if err != nil || len(links) == 0 || !links[0].Up {
+		log.Printf("%s is down", p.name)
+		return
+	}
+	if err := p.open(links[0]); err != nil {
+		log.Print(err)
+	}
+}
+
+// deadline is when a wrapper of the port wants to be called.
+func (p *port) deadline() time.Time {
+	if t, ok := p.ether.(ether.Timed); ok {
+		return t.Deadline()
+	}
+	return time.Time{}
+}
+
+// portTimeouts lets wrappers release the frames they held back.
+func (l *loop) portTimeouts() {
+	for _, p := range l.ports {
+		t, ok := p.ether.(ether.Timed)
+		if !ok {
+			continue
+		}
+		if d := t.Deadline(); !d.IsZero() && !l.now.Before(d) {
+			if err := t.HandleTimeout(l.now); err != nil {
+				p.fail(err)
+			}
+			p.ready(0)
+			l.flush()
+		}
+	}
+}
+
+// addresses lists the ports as "eth0 02:00:00:00:00:01".
+func (l *loop) addresses() string {
+	var all []string
+	for _, p := range l.ports {
+		all = append(all, p.name+" "+p.link.Addr.String())
+	}
+	return strings.Join(all, ", ")
+}
