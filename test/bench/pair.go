@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dnet/ether"
+	"dnet/test/lab"
+)
+
+// Where the doors are, in both machines.
+const (
+	netmanDoor = lab.Door
+	relayDoor  = "/run/relay/door"
+)
+
+// self is this program, from any mount namespace.
+const self = "/proc/self/exe"
+
+// tcpPort is that of the TCP server.
+const tcpPort = ":4000"
+
+// limit is how much longer than planned a program may take.
+const limit = 20 * time.Second
+
+// bench is the T of the labs: what goes wrong in building them ends the program, and with it the world and all that is in it.
+type bench struct{ failures int }
+
+func (b *bench) Helper()                     {}
+func (b *bench) Logf(f string, args ...any)  { fmt.Fprintf(os.Stderr, "bench: "+f+"\n", args...) }
+func (b *bench) Failed() bool                { return b.failures > 0 }
+func (b *bench) Cleanup(func())              {}
+func (b *bench) Fatalf(f string, a ...any)   { b.Errorf(f, a...); os.Exit(1) }
+func (b *bench) Errorf(f string, arg ...any) { b.failures++; b.Logf(f, arg...) }
+
+// progress shows what is being done, on a terminal only.
+func (b *bench) progress(f string, args ...any) {
+	if _, err := unix.IoctlGetTermios(2, unix.TCGETS); err == nil {
+		fmt.Fprintf(os.Stderr, "\r\033[K"+f, args...)
+	}
+}
+
+// machines are two machines of one Ethernet, with everything that is compared running on them: clients are grumpy's, servers doc's.
+type machines struct {
+	lab     *lab.Lab
+	near    *lab.Machine
+	far     *lab.Machine
+	netmans []int // pids
+	relays  []int
+	said    *said
+}
+
+// said is what the servers say on standard error, which is of interest when a client fails.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+// String gives what was said since it was asked the last time.
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.text.Reset()
+	return s.text.String()
+}
+
+// newMachines starts them. bare: nothing but the netmans, and their server.
+func newMachines(b *bench, mtu int, bare bool) (*machines, error) {
+	l := lab.New(b, lab.Config{Machines: []string{"grumpy", "doc"}, MTU: mtu, IP: true})
+	m := &machines{lab: l, near: l.Machine("grumpy"), far: l.Machine("doc"), said: &said{}}
+	l.Netman()
+	var err error
+	if m.netmans, err = children("netman"); err != nil || len(m.netmans) == 0 {
+		return m, fmt.Errorf("no process is called netman: %v", err)
+	}
+	if _, err := m.serve(m.far, ":circuit", netmanDoor); err != nil || bare {
+		return m, err
+	}
+	for _, ends := range [][2]*lab.Machine{{m.near, m.far}, {m.far, m.near}} {
+		pid, err := m.serve(ends[0], ":relay", "eth0", ends[1].MAC(), relayDoor)
+		if err != nil {
+			return m, err
+		}
+		m.relays = append(m.relays, pid)
+		if err := ends[0].Do(func() error { return noOffloads("eth0") }); err != nil {
+			return m, err
+		}
+	}
+	for _, args := range [][]string{{":circuit", relayDoor}, {":tcp", tcpPort}, {":wire", "eth0"}} {
+		if _, err := m.serve(m.far, args...); err != nil {
+			return m, err
+		}
+	}
+	return m, m.checkOffloads()
+}
+
+// address is where the server of a column is.
+func (m *machines) address(column string) (kind, address string) {
+	switch column {
+	case netman:
+		return "circuit", netmanDoor
+	case bareRelay:
+		return "circuit", relayDoor
+	case tcp:
+		return "tcp", m.far.IP() + tcpPort
+	}
+	return "wire", m.far.MAC()
+}
+
+// serve starts a server and waits until it serves.
+func (m *machines) serve(on *lab.Machine, args ...string) (pid int, err error) {
+	c := on.Command(self, args...)
+	c.Stderr = m.said
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := c.Start(); err != nil {
+		return 0, err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		return 0, fmt.Errorf("%s$ bench %s: does not serve (%q, %v): %s", on.Name, strings.Join(args, " "), line, err, m.said)
+	}
+	return c.Process.Pid, nil
+}
+
+// ask runs a client in a machine and reads its result.
+func (m *machines) ask(on *lab.Machine, args ...string) (r result, err error) {
+	c := on.Command(self, args...)
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	late := time.AfterFunc(limit, func() {
+		if c.Process != nil {
+			c.Process.Kill()
+		}
+	})
+	defer late.Stop()
+	out, err := c.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		why := strings.TrimSpace(strings.TrimPrefix(stderr.String(), streaming+"\n") + m.said.String())
+		return r, fmt.Errorf("%s$ bench %s: %w: %s", on.Name, strings.Join(args, " "), err, why)
+	}
+	return r, nil
+}
+
+// rtt is round trips from grumpy to doc.
+func (m *machines) rtt(column string, d time.Duration) (result, error) {
+	kind, address := m.address(column)
+	return m.ask(m.near, ":rtt", kind, address, d.String())
+}
+
+// stream is one direction, from grumpy to doc.
+func (m *machines) stream(column string, d time.Duration, size int) (result, error) {
+	kind, address := m.address(column)
+	return m.ask(m.near, ":stream", kind, address, d.String(), strconv.Itoa(size))
+}
+
+// beside measures round trips while another circuit streams.
+func (m *machines) beside(d time.Duration) (trips, streams result, err error) {
+	c := m.near.Command(self, ":stream", "circuit", netmanDoor, (d + d/2).String(), strconv.Itoa(largeSize))
+	var out bytes.Buffer
+	c.Stdout = &out
+	said, err := c.StderrPipe()
+	if err != nil {
+		return trips, streams, err
+	}
+	if err := c.Start(); err != nil {
+		return trips, streams, err
+	}
+	late := time.AfterFunc(limit, func() { c.Process.Kill() })
+	defer late.Stop()
+	lines := bufio.NewReader(said)
+	if line, err := lines.ReadString('\n'); line != streaming+"\n" {
+		return trips, streams, errors.Join(fmt.Errorf("the stream does not begin: %q, %v", line, err), c.Wait())
+	}
+	trips, err = m.rtt(netman, d)
+	if e := c.Wait(); e != nil && err == nil {
+		err = e
+	}
+	if err == nil {
+		err = json.Unmarshal(out.Bytes(), &streams)
+	}
+	return trips, streams, err
+}
+
+// checkOffloads looks at what TCP sends: no frame may be longer than the MTU.
+func (m *machines) checkOffloads() error {
+	var port *ether.Raw
+	err := m.far.Do(func() (err error) {
+		port, err = ether.Open("eth0", unix.ETH_P_IP, ether.RawConfig{})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	if _, err := m.stream(tcp, 50*time.Millisecond, largeSize); err != nil {
+		return err
+	}
+	frames, batch := 0, ether.NewBatch(batchFrames, ether.HeaderLen+port.MTU())
+	for {
+		n, err := port.Recv(batch)
+		if err != nil {
+			return err
+		}
+		if frames += n; n == 0 {
+			break
+		}
+	}
+	if s := port.Stats(); frames == 0 || s.Truncated > 0 {
+		return fmt.Errorf("TCP without offloads sent %d frames, and %d longer than the MTU", frames, s.Truncated)
+	}
+	return nil
+}
+
+// children are the processes of a name that this one has started.
+func children(name string) (pids []int, err error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if f, err := stat(pid); err == nil && f[0] == name && f[2] == strconv.Itoa(os.Getpid()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// stat are the fields of /proc/PID/stat (proc(5)) from the second on, which is the name.
+func stat(pid int) ([]string, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	_, rest, _ := strings.Cut(string(text), " (")
+	end := strings.LastIndex(rest, ") ")
+	if end < 0 {
+		return nil, fmt.Errorf("/proc/%d/stat: %q", pid, text)
+	}
+	return append([]string{rest[:end]}, strings.Fields(rest[end+2:])...), nil
+}
+
+// cpu is the seconds that processes have used: utime and stime, in hundredths.
+func cpu(pids []int) (seconds float64, err error) {
+	for _, pid := range pids {
+		f, err := stat(pid)
+		if err != nil || len(f) < 14 {
+			return 0, fmt.Errorf("process %d: %v", pid, err)
+		}
+		for _, ticks := range f[12:14] {
+			n, err := strconv.Atoi(ticks)
+			if err != nil {
+				return 0, err
+			}
+			seconds += float64(n) / 100
+		}
+	}
+	return seconds, nil
+}
+
+// memory is the anonymous memory of a process in KiB.
+func memory(pid int) (float64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			return strconv.ParseFloat(strings.Fields(rest)[0], 64)
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no RssAnon", pid)
+}
