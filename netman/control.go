@@ -63,21 +63,21 @@ func (e *endpoint) controlMessage(message []byte) {
 	case e.phase == offered:
 		e.answerOffer(line)
 	case line.Verb == "clear" && e.phase == connected:
-		e.farewell(line)
+		e.keepReason(line)
 		e.clear = true
 		e.fromProgram() // what it has written goes first
 		if e.inEnded {
 			e.leave()
 		}
 	case line.Verb == "abort" && e.phase == connected && e.ended == nil:
-		e.farewell(line)
+		e.keepReason(line)
 		e.c.Clear(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)
 		e.release()
 	}
 }
 
-// farewell keeps what the program gives as its reason.
-func (e *endpoint) farewell(line circuit.Line) {
+// keepReason keeps what the program gives as its reason.
+func (e *endpoint) keepReason(line circuit.Line) {
 	if diag, err := line.Octet(0); err == nil {
 		e.diag = x25.Diag(diag)
 	}

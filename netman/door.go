@@ -144,9 +144,6 @@ func (v *visitor) ready(uint32) {
 // refuse answers a line that cannot be carried out at all.
 func (v *visitor) refuse(why string) { v.fail("EINVAL", why) }
 
-// taken answers a listen for a name that is somebody else's.
-func (v *visitor) taken(why string) { v.fail("EADDRINUSE", why) }
-
 func (v *visitor) fail(errno, why string) {
 	unix.Write(v.desc.fd, errorLine(errno, why).Append(nil))
 	v.l.forget(v.desc)
@@ -171,9 +168,8 @@ func (v *visitor) await(c *node.Circuit, err error) {
 		return
 	}
 	e := &endpoint{l: v.l, c: c, control: v.desc}
-	c.User = e
 	v.desc.ready = e.controlReady
-	v.l.endpoints[e] = struct{}{}
+	v.l.hold(c, e)
 }
 
 // found answers a find.

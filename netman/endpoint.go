@@ -161,6 +161,32 @@ func (e *endpoint) settle() {
 	e.l.wait(e.out, write)
 }
 
+// row is the endpoint in status.
+func (e *endpoint) row() circuitRow {
+	switch {
+	case e.server != nil:
+		row := circuitRowOf(e.c, "server")
+		row.PID = e.server.pid
+		return row
+	case e.offer != nil:
+		return circuitRowOf(e.c, "server")
+	}
+	return circuitRowOf(e.c, "caller")
+}
+
+// farewell tells the program that netman goes, and ends the server that it started.
+func (e *endpoint) farewell(gone *node.Event) {
+	if e.server != nil && e.server.pid > 0 && !e.server.exited {
+		unix.Kill(-e.server.pid, unix.SIGTERM)
+	}
+	switch e.phase {
+	case connected, offered:
+		e.sendControl(clearedLine(gone))
+	case calling:
+		e.reject(gone)
+	}
+}
+
 // release ends the endpoint: nothing of it is left but a server that still runs.
 func (e *endpoint) release() {
 	if e.phase == released {
@@ -180,7 +206,7 @@ func (e *endpoint) release() {
 		e.l.forget(e.out)
 	}
 	e.l.forget(e.control)
-	delete(e.l.endpoints, e)
+	e.l.drop(e)
 	if s := e.server; s != nil && e.bytes && !s.exited {
 		// A filter ends by itself at the end of its input; one that does not is told, and then made to.
 		e.l.after(filterGrace, func() { e.hangUp(unix.SIGHUP) })

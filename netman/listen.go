@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,27 +35,13 @@ func (v *visitor) listen(line circuit.Line) {
 		v.refuse("complex servers are not in this version of netman")
 		return
 	}
-	s := v.l.services[name]
-	switch {
-	case s == nil && len(v.l.services) >= maxNames:
-		v.refuse(fmt.Sprintf("%d names are registered already", maxNames))
-		return
-	case s == nil:
-		if err := v.l.node.Register(name); err != nil {
-			v.refuse(err.Error())
-			return
-		}
-		s = &service{name: name}
-		v.l.services[name] = s
-	case s.path != "":
-		v.taken(name + " is a service of servtab")
-		return
-	case !shared || !s.listeners[0].shared:
-		v.taken(name + " is registered already; servers that share a name all say shared=1")
+	lis := &listener{l: v.l, desc: v.desc, shared: shared}
+	s, errno, why := v.l.register(name, lis)
+	if s == nil {
+		v.fail(errno, why)
 		return
 	}
-	lis := &listener{l: v.l, desc: v.desc, service: s, shared: shared}
-	s.listeners = append(s.listeners, lis)
+	lis.service = s
 	v.desc.ready = lis.ready
 	if _, err := unix.Write(v.desc.fd, circuit.Line{Verb: "ok"}.Append(nil)); err != nil {
 		lis.close()
@@ -74,36 +59,18 @@ func (lis *listener) ready(uint32) {
 
 // close withdraws a listener, and its name with the last one. Its circuits stay; calls it has not answered end with their own control.
 func (lis *listener) close() {
-	s := lis.service
-	for i, other := range s.listeners {
-		if other == lis {
-			s.listeners = append(s.listeners[:i:i], s.listeners[i+1:]...)
-			break
-		}
-	}
-	if len(s.listeners) == 0 {
-		delete(lis.l.services, s.name)
-		lis.l.node.Unregister(s.name)
-	}
+	lis.l.withdraw(lis.service, lis)
 	lis.l.forget(lis.desc)
 }
 
-// offer gives a call to a resident server: to the next in turn that has room in its backlog.
-func (l *loop) offer(s *service, c *node.Circuit) {
-	for range s.listeners {
-		lis := s.listeners[0]
-		s.listeners = append(s.listeners[1:len(s.listeners):len(s.listeners)], lis)
-		if lis.waiting < backlog && l.offerTo(lis, c) {
-			s.calls++
-			return
-		}
-	}
-	s.refused++
-	c.Clear(l.now, x25.CauseBusy, 0, fmt.Sprintf("%d calls wait for the server of %s already", backlog, s.name), &l.out)
-}
+func (lis *listener) shares() bool { return lis.shared }
 
-// offerTo makes the descriptors of a call and sends them to a listener: false if it takes none.
-func (l *loop) offerTo(lis *listener, c *node.Circuit) bool {
+// offer makes the descriptors of a call and sends them to the listener: false if it takes none.
+func (lis *listener) offer(c *node.Circuit) bool {
+	if lis.waiting >= backlog {
+		return false
+	}
+	l := lis.l
 	data, err := dataPair()
 	if err != nil {
 		return false
@@ -129,8 +96,7 @@ func (l *loop) offerTo(lis *listener, c *node.Circuit) bool {
 	e := &endpoint{l: l, c: c, phase: offered, offer: lis, in: &desc{fd: data[0]}, control: &desc{fd: control[0]}}
 	e.out = e.in
 	e.control.mask, e.control.ready = unix.EPOLLIN, e.controlReady
-	c.User = e
-	l.endpoints[e] = struct{}{}
+	l.hold(c, e)
 	lis.waiting++
 	l.watch(e.control)
 	e.timer = l.after(offerTime, func() {
@@ -157,7 +123,7 @@ func (e *endpoint) answerOffer(line circuit.Line) {
 		e.timer.Stop()
 		e.start()
 	case "refuse":
-		e.farewell(line)
+		e.keepReason(line)
 		e.refuse(e.diag, e.text)
 	default:
 		e.complain("accept or refuse the call first")

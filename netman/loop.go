@@ -26,9 +26,9 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
-	door      *door
-	visitors  int // connections to the door that have not said what they want
-	endpoints map[*endpoint]struct{}
+	door     *door
+	visitors int                 // connections to the door that have not said what they want
+	holders  map[holder]struct{} // of circuits
 
 	servtab   string // its path
 	services  map[string]*service
@@ -64,7 +64,7 @@ var errStopped = errors.New("stopped")
 
 func newLoop() (*loop, error) {
 	l := &loop{
-		scratch: newScratch(), endpoints: map[*endpoint]struct{}{}, services: map[string]*service{},
+		scratch: newScratch(), holders: map[holder]struct{}{}, services: map[string]*service{},
 		spawner: make(chan spawnJob, maxSpawning), counters: map[string]uint64{},
 	}
 	l.now = time.Now()
@@ -172,8 +172,8 @@ func (l *loop) handleEvent(ev node.Event) {
 	case node.Incoming:
 		l.incoming(ev.Circuit)
 	default:
-		if e, ok := ev.Circuit.User.(*endpoint); ok {
-			e.handle(ev)
+		if h, ok := ev.Circuit.User.(holder); ok {
+			h.handle(ev)
 		}
 	}
 }

@@ -246,16 +246,8 @@ func (l *loop) shutdown() {
 	for _, r := range l.residents {
 		r.quit()
 	}
-	for e := range l.endpoints {
-		if e.server != nil && e.server.pid > 0 && !e.server.exited {
-			unix.Kill(-e.server.pid, unix.SIGTERM)
-		}
-		switch e.phase {
-		case connected, offered:
-			e.sendControl(clearedLine(&gone))
-		case calling:
-			e.reject(&gone)
-		}
+	for h := range l.holders {
+		h.farewell(&gone)
 	}
 	l.out.Reset()
 	l.node.Stop(l.now, &l.out)

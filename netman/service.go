@@ -20,7 +20,7 @@ type service struct {
 	as       identity
 	max      int // calls at once
 
-	listeners []*listener // of a resident one, whose turn is next first
+	acceptors []acceptor // of a resident one, whose turn is next first
 
 	running int // servers of a transient one; circuits of a resident one
 	calls   uint64
@@ -57,8 +57,7 @@ func (l *loop) incoming(c *node.Circuit) {
 	s.calls++
 	l.changeRunning(s, +1)
 	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
-	c.User = e
-	l.endpoints[e] = struct{}{}
+	l.hold(c, e)
 	l.spawn(e)
 }
 

@@ -174,15 +174,8 @@ func (l *loop) serviceStatus() (rows []any) {
 }
 
 func (l *loop) circuitStatus() (rows []any) {
-	for e := range l.endpoints {
-		row := circuitRow{
-			Row: "circuit", Service: e.c.Service, Machine: e.c.Machine, LCI: int(e.c.LCI()), User: e.c.PeerUser,
-			Side: "caller", Held: e.c.Held(),
-		}
-		if e.server != nil {
-			row.Side, row.PID = "server", e.server.pid
-		}
-		rows = append(rows, row)
+	for h := range l.holders {
+		rows = append(rows, h.row())
 	}
 	return rows
 }
