@@ -63,7 +63,7 @@ func Open(ifname string, ethertype uint16, cfg RawConfig) (*Raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	down := fmt.Errorf("%s: %w: ip link set %s up", ifname, ErrDown, ifname)
+	down := errDown(ifname)
 	if !link.adminUp {
 		return nil, down
 	}
@@ -93,6 +93,21 @@ func Open(ifname string, ethertype uint16, cfg RawConfig) (*Raw, error) {
 	}
 	return r, nil
 }
+
+// Adopt returns a Port on a packet socket that another process has opened by Open, and that is this one's now: the descriptor is
+// closed on an error too. The link is as it was then.
+func Adopt(fd int, link Link) (*Raw, error) {
+	r := &Raw{fd: fd, name: link.Name, addr: link.Addr, mtu: link.MTU, down: errDown(link.Name), rx: newVector(), tx: newVector()}
+	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("%s: receive buffer: %w", link.Name, err)
+	}
+	r.rcvBuf = size
+	return r, nil
+}
+
+func errDown(ifname string) error { return fmt.Errorf("%s: %w: ip link set %s up", ifname, ErrDown, ifname) }
 
 // openError says what a refused packet socket means.
 func openError(ifname string, err error) error {

@@ -1,114 +1,39 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"log"
-	"os"
-	"os/user"
-	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
-	"dnet/netman/names"
 	"dnet/netman/node"
 	"dnet/x25"
 )
 
-// door is the socket that programs knock at. Its lock says whose it is: the one netman that holds it replaces what a dead one left.
-type door struct {
-	l    *loop
-	path string
-	lock *os.File
-	desc *desc
-}
-
-// openDoor makes the socket, for everybody (protocol.md 5).
-func (l *loop) openDoor(path string) (*door, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("door: %w", err)
-	}
-	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("door: %w", err)
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("door %s: another netman holds it; give this one a door of its own with --door", path)
-	}
-	fd, err := listenSeqpacket(path)
-	if err != nil {
-		lock.Close()
-		return nil, fmt.Errorf("door %s: %w", path, err)
-	}
-	d := &door{l: l, path: path, lock: lock}
-	d.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: d.accept}
-	l.watch(d.desc)
-	return d, nil
-}
-
-// listenSeqpacket replaces whatever stands at path by a listening socket.
-func listenSeqpacket(path string) (int, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return -1, err
-	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return -1, err
-	}
-	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err == nil {
-		if err = os.Chmod(path, 0o666); err == nil {
-			err = unix.Listen(fd, 1024)
-		}
-	}
-	if err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-// close takes the socket away. The lock file stays, so that two netmans never lock different files.
-func (d *door) close() {
-	d.l.forget(d.desc)
-	os.Remove(d.path)
-	d.lock.Close()
-}
-
 // visitor is a connection to the door that has not yet said what it wants.
 type visitor struct {
-	l    *loop
-	desc *desc
-	uid  uint32
+	l     *loop
+	desc  *desc
+	uid   uint32
+	user  string // of uid
+	admin bool   // root, netman's own user, or of the group dnet
 }
 
 // maxVisitors bounds the connections that have not said what they want; the oldest wins, a further one is closed.
 const maxVisitors = 1024
 
-// accept lets visitors in.
-func (d *door) accept(uint32) {
-	for i := 0; i < 64; i++ {
-		fd, _, err := unix.Accept4(d.desc.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
-		if err != nil {
-			if err == unix.EMFILE || err == unix.ENFILE {
-				d.l.count("door: no descriptors left")
-			}
-			return
-		}
-		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil || d.l.visitors >= maxVisitors {
-			d.l.count("door: visitors turned away")
-			unix.Close(fd)
-			continue
-		}
-		v := &visitor{l: d.l, uid: cred.Uid}
-		v.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: v.ready}
-		d.l.visitors++
-		d.l.watch(v.desc)
-		v.ready(0) // most have said it already
+// admit lets a visitor in, whom the keeper has asked who it is.
+func (l *loop) admit(m *memo, fd int) {
+	if l.visitors >= maxVisitors {
+		l.count("door: visitors turned away")
+		unix.Close(fd)
+		return
 	}
+	v := &visitor{l: l, uid: m.UID, user: m.User, admin: m.Admin}
+	v.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: v.ready}
+	l.visitors++
+	l.watch(v.desc)
+	v.ready(0) // most have said it already
 }
 
 // ready reads the first line and does what it asks for.
@@ -151,7 +76,7 @@ func (v *visitor) fail(errno, why string) {
 
 // call places a call for the visitor, whose connection becomes control.
 func (v *visitor) call(line circuit.Line) {
-	c, err := v.l.node.Call(v.l.now, line.Word(0), userName(v.uid), line.Get("stream") == "1", &v.l.out)
+	c, err := v.l.node.Call(v.l.now, line.Word(0), v.user, line.Get("stream") == "1", &v.l.out)
 	v.await(c, err)
 }
 
@@ -210,24 +135,4 @@ func (e *endpoint) reject(ev *node.Event) {
 func (e *endpoint) refuse(diag x25.Diag, text string) {
 	e.c.Clear(e.l.now, x25.CauseDTE, diag, text, &e.l.out)
 	e.release()
-}
-
-// userNames remembers the names of the users that called; the file is read once for each.
-var userNames = map[uint32]string{}
-
-// userName is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
-func userName(uid uint32) string {
-	if name, ok := userNames[uid]; ok {
-		return name
-	}
-	name := strconv.Itoa(int(uid))
-	if u, err := user.LookupId(name); err == nil && names.CheckUser(u.Username) == nil {
-		name = u.Username
-	} else if err != nil {
-		log.Printf("caller: no name for user %d: calling as %q", uid, name)
-	}
-	if len(userNames) < 4096 {
-		userNames[uid] = name
-	}
-	return name
 }

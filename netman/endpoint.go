@@ -174,11 +174,8 @@ func (e *endpoint) row() circuitRow {
 	return circuitRowOf(e.c, "caller")
 }
 
-// farewell tells the program that netman goes, and ends the server that it started.
+// farewell tells the program that netman goes. The keeper ends the servers that it has started.
 func (e *endpoint) farewell(gone *node.Event) {
-	if e.server != nil && e.server.pid > 0 && !e.server.exited {
-		unix.Kill(-e.server.pid, unix.SIGTERM)
-	}
 	switch e.phase {
 	case connected, offered:
 		e.sendControl(clearedLine(gone))
@@ -496,6 +493,6 @@ func (e *endpoint) outputEnd() {
 // hangUp signals a filter, which has no control to be told by.
 func (e *endpoint) hangUp(signal unix.Signal) {
 	if s := e.server; s != nil && e.bytes && s.pid > 0 && !s.exited {
-		unix.Kill(-s.pid, signal)
+		e.l.tell(&memo{Kind: "signal", ID: s.id, Signal: int(signal)})
 	}
 }

@@ -54,7 +54,7 @@ func (l *loop) register(name string, a acceptor) (s *service, errno, why string)
 		}
 		s = &service{name: name}
 		l.services[name] = s
-	case s.path != "":
+	case s.transient:
 		return nil, "EADDRINUSE", name + " is a service of servtab"
 	case !a.shares() || !s.acceptors[0].shares():
 		return nil, "EADDRINUSE", name + " is registered already; servers that share a name all say shared=1"

@@ -26,16 +26,19 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
-	door     *door
-	visitors int                 // connections to the door that have not said what they want
-	holders  map[holder]struct{} // of circuits
+	keeper   *desc                // the keeper's memos
+	pending  map[string]*service  // of servtab, told by the keeper, and not offered yet
+	servers  map[uint64]*endpoint // that the keeper starts or has started
+	serverID uint64               // of the last one
+	starting int                  // of them, that do not run yet
+	visitors int                  // connections to the door that have not said what they want
+	holders  map[holder]struct{}  // of circuits
 
-	servtab   string // its path
-	services  map[string]*service
-	residents []*resident
-	spawner   chan spawnJob
+	services map[string]*service
 
 	started  time.Time
+	begun    bool     // the keeper has told all there is to begin with
+	gone     string   // netman was told to go; this text tells why
 	up       bool     // the machine's name is claimed
 	clashes  []string // other stations that use it
 	counters map[string]uint64
@@ -48,6 +51,7 @@ type scratch struct {
 	toPrograms   *rawcall.Vector // what a program gets
 	pipe         []byte          // what a filter wrote
 	line         []byte          // what is said at the door
+	memo         []byte          // what the keeper says
 }
 
 func newScratch() scratch {
@@ -56,6 +60,7 @@ func newScratch() scratch {
 		toPrograms:   rawcall.NewVector(recordsAtOnce, 1+circuit.MaxDatagram),
 		pipe:         make([]byte, circuit.MaxDatagram),
 		line:         make([]byte, circuit.MaxLine),
+		memo:         make([]byte, maxMemo),
 	}
 }
 
@@ -65,7 +70,7 @@ var errStopped = errors.New("stopped")
 func newLoop() (*loop, error) {
 	l := &loop{
 		scratch: newScratch(), holders: map[holder]struct{}{}, services: map[string]*service{},
-		spawner: make(chan spawnJob, maxSpawning), counters: map[string]uint64{},
+		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{},
 	}
 	l.now = time.Now()
 	l.started = l.now

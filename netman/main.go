@@ -7,19 +7,14 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"os/signal"
-	"runtime/debug"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
 	"dnet/ether"
-	"dnet/netman/node"
-	"dnet/x25"
 )
 
 // version of the suite.
@@ -28,10 +23,21 @@ const version = "0.1"
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("netman: ")
-	if err := command().Execute(); err != nil {
+	err := run()
+	if err != nil && err != errSaid {
 		fmt.Fprintf(os.Stderr, "netman: %v\n", err)
+	}
+	if err != nil {
 		os.Exit(1)
 	}
+}
+
+func run() error {
+	if os.Getenv(wireEnv) != "" {
+		os.Unsetenv(wireEnv)
+		return runWire()
+	}
+	return command().Execute()
 }
 
 // options are those of the daemon's command line; they win over servtab.
@@ -109,8 +115,9 @@ func (id identity) describe() string {
 type setup struct {
 	machine   string
 	tolerance time.Duration
-	services  map[string]*service
+	services  map[string]*program
 	wire      wireOptions
+	capture   *os.File // where frames are written to; nil: nowhere
 }
 
 // prepare reads and checks servtab and the command line.
@@ -139,14 +146,9 @@ func prepare(opt options, named bool) (*setup, error) {
 		return nil, err
 	}
 	if opt.faults != "" {
-		faults, err := ether.ParseFaults(opt.faults)
-		if err != nil {
+		if _, err := ether.ParseFaults(opt.faults); err != nil {
 			return nil, fmt.Errorf("--faults: %w", err)
 		}
-		s.wire.faults = &faults
-	}
-	if opt.trace {
-		s.wire.trace = os.Stderr
 	}
 	return s, nil
 }
@@ -157,46 +159,18 @@ func runDaemon(opt options, named bool) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(400)
 	if opt.pcap != "" {
-		file, err := os.OpenFile(opt.pcap, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+		setup.capture, err = os.OpenFile(opt.pcap, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err != nil {
 			return fmt.Errorf("--pcap: %w", err)
 		}
-		defer file.Close()
-		setup.wire.capture = ether.NewCapture(file)
+		defer setup.capture.Close()
 	}
-	l, err := newLoop()
-	if err != nil {
-		return err
-	}
-	l.setup(setup)
-	l.servtab = opt.servtab
-	if l.door, err = l.openDoor(opt.door); err != nil {
-		return err
-	}
-	defer l.door.close()
-	if err := l.openPorts(setup.wire); err != nil {
-		return err
-	}
-	log.Printf("machine %s on %s; mode open: callers are not authenticated, whoever is on this network may call",
-		setup.machine, l.addresses())
-	go l.spawnServers()
-	l.takeServices(setup.services)
-	l.onSignals()
-	l.node.Start(l.now, &l.out)
-	l.flush()
-	err = l.run()
-	l.shutdown()
-	return err
+	return runKeeper(opt, setup)
 }
 
-// setup makes the node that servtab and the command line described.
-func (l *loop) setup(s *setup) {
-	l.node = node.New(node.Config{
-		Machine: s.machine, BootID: random(), Seed: random(), Ethertype: s.wire.ethertype, Tolerance: s.tolerance,
-	})
-}
+// errSaid ends netman with a status of failure, and what is to be said was said.
+var errSaid = errors.New("")
 
 func random() uint64 {
 	var b [8]byte
@@ -220,39 +194,6 @@ func (l *loop) clash(text string) {
 		l.clashes = append(l.clashes, text)
 	}
 	log.Print(text)
-}
-
-// onSignals reads servtab again at SIGHUP and ends the loop at SIGTERM and SIGINT.
-func (l *loop) onSignals() {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
-	go func() {
-		s := <-signals
-		for ; s == unix.SIGHUP; s = <-signals {
-			l.post(l.reload)
-		}
-		signal.Stop(signals) // a second one ends netman at once
-		l.post(func() {
-			log.Printf("%v: going", s)
-			l.stop = errStopped
-		})
-	}()
-}
-
-// shutdown tells everybody that this netman goes: programs, servers, stations.
-func (l *loop) shutdown() {
-	l.now = time.Now()
-	gone := node.Event{Cause: x25.CauseOutOfOrder, Text: "netman on " + l.node.Machine() + " has been stopped"}
-	for _, r := range l.residents {
-		r.quit()
-	}
-	for h := range l.holders {
-		h.farewell(&gone)
-	}
-	l.out.Reset()
-	l.node.Stop(l.now, &l.out)
-	l.out.Events = nil
-	l.flush()
 }
 
 // count counts something that happened to a program at the door.

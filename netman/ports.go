@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log"
 	"os"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dnet/circuit"
 	"dnet/ether"
 	"dnet/netman/node"
 )
@@ -27,6 +27,7 @@ type port struct {
 	raw   *ether.Raw
 	batch *ether.Batch
 	desc  *desc
+	asked bool   // the keeper is asked to open it
 	guard int    // holds the interface for this netman, see holdInterface
 	lost  uint64 // frames that the wire did not take
 }
@@ -40,27 +41,12 @@ type wireOptions struct {
 	capture   *ether.Capture
 }
 
-// openPorts opens the interfaces that there are, and follows what becomes of them.
-func (l *loop) openPorts(wire wireOptions) error {
+// followWire follows what becomes of the interfaces.
+func (l *loop) followWire(wire wireOptions) error {
 	l.wire = wire
 	watcher, err := ether.Watch()
 	if err != nil {
 		return err
-	}
-	links, err := ether.Interfaces(wire.ifaces)
-	if err != nil {
-		return err
-	}
-	for _, link := range links {
-		err := l.portFor(link.Name).open(link)
-		if errors.Is(err, ether.ErrDown) {
-			log.Printf("%v: waiting for it", err)
-		} else if err != nil {
-			return err
-		}
-	}
-	if len(links) == 0 {
-		log.Print("no Ethernet interface is up: waiting for one (-i names one)")
 	}
 	l.watch(&desc{fd: watcher.Fd(), mask: unix.EPOLLIN, ready: func(uint32) { l.followLinks(watcher) }})
 	return nil
@@ -93,25 +79,9 @@ func (l *loop) followLinks(watcher *ether.Watcher) {
 	}
 	for _, link := range links {
 		if p := l.portFor(link.Name); p.ether == nil && link.Up {
-			if err := p.open(link); err != nil {
-				log.Print(err)
-			} else {
-				log.Printf("%s is up, station %v", p.name, link.Addr)
-			}
+			p.ask()
 		}
 	}
-}
-
-// namedLinks lists those of the named interfaces that are there.
-func namedLinks(names []string) (links []ether.Link, err error) {
-	for _, name := range names {
-		found, err := ether.Interfaces([]string{name})
-		if err != nil && !errors.Is(err, ether.ErrNoInterface) {
-			return links, err
-		}
-		links = append(links, found...)
-	}
-	return links, nil
 }
 
 func (l *loop) portNamed(name string) *port {
@@ -133,33 +103,46 @@ func (l *loop) portFor(name string) *port {
 	return p
 }
 
-// open opens the interface and gives it to the node.
-func (p *port) open(link ether.Link) error {
-	guard, err := holdInterface(p.name, p.l.wire.ethertype)
+// ask has the keeper open the interface.
+func (p *port) ask() {
+	if !p.asked {
+		p.asked = true
+		p.l.tell(&memo{Kind: "open", Name: p.name})
+	}
+}
+
+// opened takes what the keeper answers: the packet socket, and what holds the interface for this netman.
+func (l *loop) opened(m *memo, fds []int) {
+	p := l.portFor(m.Link.Name)
+	p.asked = false
+	if m.Error != "" || len(fds) != 2 || p.ether != nil {
+		circuit.CloseFds(fds)
+		log.Print(m.Error)
+		return
+	}
+	raw, err := ether.Adopt(fds[0], m.Link)
 	if err != nil {
-		return err
+		unix.Close(fds[1])
+		log.Print(err)
+		return
 	}
-	raw, err := ether.Open(p.name, p.l.wire.ethertype, ether.RawConfig{Group: node.Group})
-	if err != nil {
-		unix.Close(guard)
-		return err
+	p.guard, p.link, p.raw, p.ether = fds[1], m.Link, raw, raw
+	if l.wire.capture != nil {
+		p.ether = l.wire.capture.Port(p.ether, p.name)
 	}
-	p.guard = guard
-	p.link, p.raw, p.ether = link, raw, raw
-	if p.l.wire.capture != nil {
-		p.ether = p.l.wire.capture.Port(p.ether, p.name)
+	if l.wire.trace != nil {
+		p.ether = ether.Trace(p.ether, l.wire.trace, node.FormatFrame)
 	}
-	if p.l.wire.trace != nil {
-		p.ether = ether.Trace(p.ether, p.l.wire.trace, node.FormatFrame)
-	}
-	if p.l.wire.faults != nil {
-		p.ether = ether.WithFaults(p.ether, *p.l.wire.faults)
+	if l.wire.faults != nil {
+		p.ether = ether.WithFaults(p.ether, *l.wire.faults)
 	}
 	p.batch = ether.NewBatch(batchFrames, ether.HeaderLen+raw.MTU())
 	p.desc = &desc{fd: raw.Fd(), mask: unix.EPOLLIN, ready: p.ready}
-	p.l.watch(p.desc)
-	p.l.node.AddPort(p.id, raw.Addr(), raw.MTU(), receiveWindow(raw.RcvBuf(), raw.MTU()))
-	return nil
+	l.watch(p.desc)
+	l.node.AddPort(p.id, raw.Addr(), raw.MTU(), receiveWindow(raw.RcvBuf(), raw.MTU()))
+	if l.begun {
+		log.Printf("%s is up, station %v", p.name, m.Link.Addr)
+	}
 }
 
 // close ends the links on the port at once.
@@ -169,23 +152,6 @@ func (p *port) close() {
 	p.ether.Close()
 	unix.Close(p.guard)
 	p.ether, p.raw, p.desc = nil, nil, nil
-}
-
-// holdInterface takes a name in the abstract namespace of Unix sockets, which is one per network namespace and gone with its
-// owner. Two netmans with one Ethertype on one interface would answer for each other, and could not hear each other.
-func holdInterface(name string, ethertype uint16) (guard int, err error) {
-	guard, err = unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, err
-	}
-	if err = unix.Bind(guard, &unix.SockaddrUnix{Name: fmt.Sprintf("@dnet/%04x/%s", ethertype, name)}); err != nil {
-		unix.Close(guard)
-		if err == unix.EADDRINUSE {
-			err = errors.New("another netman uses it; give this one another ethertype in servtab, or end the other")
-		}
-		return -1, fmt.Errorf("%s with ethertype %#04x: %w", name, ethertype, err)
-	}
-	return guard, nil
 }
 
 // receiveWindow is how many frames for one link a receive buffer holds when a few links share it (protocol.md 3). The kernel accounts
@@ -252,9 +218,7 @@ func (l *loop) reopen(p *port) {
 		log.Printf("%s is down", p.name)
 		return
 	}
-	if err := p.open(links[0]); err != nil {
-		log.Print(err)
-	}
+	p.ask()
 }
 
 // deadline is when a wrapper of the port wants to be called.

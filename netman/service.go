@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log"
 
+	"dnet/circuit"
 	"dnet/netman/node"
 	"dnet/x25"
 )
@@ -11,14 +13,12 @@ import (
 // service is a name that this machine offers: transient, with a program of servtab that is started for each call, or resident, with
 // servers that have registered it at the door.
 type service struct {
-	name     string
-	path     string   // of the program; empty: resident
-	argv     []string // argv[0] as written in servtab
-	resident bool     // netman keeps its server running, which registers the name itself
-	bytes    bool     // plain stdin and stdout instead of datagrams with control bytes
-	user     string   // as named in servtab; empty: none was
-	as       identity
-	max      int // calls at once
+	name      string
+	transient bool     // of servtab: a server is started for each call
+	argv      []string // of one that is transient
+	bytes     bool     // plain stdin and stdout instead of datagrams with control bytes
+	as        string   // the user that its servers run as; empty: netman's own
+	max       int      // calls at once
 
 	acceptors []acceptor // of a resident one, whose turn is next first
 
@@ -30,6 +30,7 @@ type service struct {
 // server is one process that serves one call.
 type server struct {
 	service *service
+	id      uint64 // the keeper's
 	pid     int
 	exited  bool
 	failed  bool // it was killed, or (circuit mode) said that it failed
@@ -45,7 +46,7 @@ func (l *loop) incoming(c *node.Circuit) {
 	case s == nil:
 		c.Clear(l.now, x25.CauseNotObtainable, 0, "no service "+c.Service, &l.out)
 		return
-	case s.path == "":
+	case !s.transient:
 		l.offer(s, c)
 		return
 	}
@@ -58,7 +59,58 @@ func (l *loop) incoming(c *node.Circuit) {
 	l.changeRunning(s, +1)
 	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
 	l.hold(c, e)
-	l.spawn(e)
+	l.startServer(e)
+}
+
+// maxStarting bounds the calls that wait for their server to be started.
+const maxStarting = 256
+
+// startServer has the keeper start the server of a call; spawned follows.
+func (l *loop) startServer(e *endpoint) {
+	l.serverID++
+	e.server.id = l.serverID
+	l.servers[e.server.id] = e
+	if l.starting++; l.starting > maxStarting {
+		l.spawned(e, spawnResult{err: fmt.Errorf("%d servers wait to be started already", maxStarting)})
+		return
+	}
+	l.tell(&memo{Kind: "start", ID: e.server.id, Service: e.server.service.name, Machine: e.c.Machine, User: e.c.PeerUser, Stream: e.c.Stream})
+}
+
+// spawnResult is what became of a server that was to be started.
+type spawnResult struct {
+	in, out, control *desc
+	pid              int
+	err              error
+}
+
+// serverStarted takes what the keeper says of a server: it runs, and fds are our ends, or there is none.
+func (l *loop) serverStarted(m *memo, fds []int) {
+	e := l.servers[m.ID]
+	if e == nil || e.server.pid != 0 || m.Error == "" && len(fds) != 2 {
+		circuit.CloseFds(fds)
+		return
+	}
+	if m.Error != "" {
+		circuit.CloseFds(fds)
+		l.spawned(e, spawnResult{err: errors.New(m.Error)})
+		return
+	}
+	r := spawnResult{pid: m.PID, in: &desc{fd: fds[0]}}
+	if e.bytes {
+		r.out = &desc{fd: fds[1]}
+	} else {
+		r.out, r.control = r.in, &desc{fd: fds[1]}
+	}
+	l.spawned(e, r)
+}
+
+// exited takes the end of a server.
+func (l *loop) exited(m *memo) {
+	if e := l.servers[m.ID]; e != nil {
+		delete(l.servers, m.ID)
+		l.serverExited(e, m.Failed)
+	}
 }
 
 // changeRunning counts the servers of a service and tells the directory whether one more call could be taken.
@@ -69,10 +121,12 @@ func (l *loop) changeRunning(s *service, by int) {
 	}
 }
 
-// spawned is what the spawner hands back: the server runs, or could not be started. The call is answered accordingly.
+// spawned ends the wait of a call: its server runs, or could not be started. The call is answered accordingly.
 func (l *loop) spawned(e *endpoint, r spawnResult) {
 	s := e.server
+	l.starting--
 	if r.err != nil {
+		delete(l.servers, s.id)
 		log.Printf("service %s: %v", s.service.name, r.err)
 		l.changeRunning(s.service, -1)
 		s.exited = true
@@ -92,10 +146,39 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 	e.start()
 }
 
-// serverExited is told by the spawner when a server has ended.
+// serverExited is told when a server has ended.
 func (l *loop) serverExited(e *endpoint, failed bool) {
 	s := e.server
 	s.exited, s.failed = true, failed
 	l.changeRunning(s.service, -1)
 	e.programGone()
+}
+
+// takeServices makes the services of servtab those that this machine offers. What is running stays as it is.
+func (l *loop) takeServices(services map[string]*service) {
+	for _, name := range sortedKeys(l.services) {
+		if old := l.services[name]; old.transient && services[name] == nil {
+			delete(l.services, name)
+			l.node.Unregister(name)
+		}
+	}
+	for _, name := range sortedKeys(services) {
+		l.takeTransient(services[name])
+	}
+}
+
+func (l *loop) takeTransient(s *service) {
+	switch old := l.services[s.name]; {
+	case old == nil:
+		if err := l.node.Register(s.name); err != nil {
+			log.Printf("service %s: %v", s.name, err)
+			return
+		}
+		l.services[s.name] = s
+	case !old.transient:
+		log.Printf("service %s: a resident server has registered the name; it keeps it until it ends", s.name)
+	default:
+		old.argv, old.bytes, old.as, old.max = s.argv, s.bytes, s.as, s.max
+		l.changeRunning(old, 0)
+	}
 }

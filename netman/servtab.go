@@ -174,8 +174,8 @@ func (st *servtab) interfaces(flag string) (ifaces []string, ethertype uint16, e
 }
 
 // services checks every [[service]] and makes it ready to be called.
-func (st *servtab) services(machine string) (map[string]*service, error) {
-	all := map[string]*service{}
+func (st *servtab) services(machine string) (map[string]*program, error) {
+	all := map[string]*program{}
 	for i, entry := range st.Services {
 		s, err := entry.service(machine)
 		if err != nil {
@@ -189,14 +189,14 @@ func (st *servtab) services(machine string) (map[string]*service, error) {
 	return all, nil
 }
 
-func (entry serviceEntry) service(machine string) (*service, error) {
+func (entry serviceEntry) service(machine string) (*program, error) {
 	if entry.Name == "" {
 		return nil, errors.New("name is missing")
 	}
 	if len(entry.Exec) == 0 {
 		return nil, errors.New("exec is missing: the program and its arguments")
 	}
-	s := &service{max: entry.Max, user: entry.User, argv: append([]string(nil), entry.Exec...)}
+	s := &program{max: entry.Max, user: entry.User, argv: append([]string(nil), entry.Exec...)}
 	s.name = names.FoldService(strings.ReplaceAll(entry.Name, "%m", machine))
 	if err := names.CheckService(s.name); err != nil {
 		return nil, err
@@ -231,6 +231,18 @@ func (entry serviceEntry) service(machine string) (*service, error) {
 	}
 	s.as, err = findUser(entry.User)
 	return s, err
+}
+
+// program is a service of servtab, made ready: what the keeper starts for it.
+type program struct {
+	name     string
+	path     string   // of the file
+	argv     []string // argv[0] as written in servtab
+	resident bool     // it is kept running, and registers the name itself
+	bytes    bool     // plain stdin and stdout instead of datagrams with control bytes
+	user     string   // as named in servtab; empty: none was
+	as       identity
+	max      int // calls at once
 }
 
 // findProgram looks beside netman, then in PATH.
@@ -274,21 +286,30 @@ func findUser(name string) (identity, error) {
 	if !named {
 		name = "nobody"
 	}
+	id, err := lookUser(name)
+	if err != nil {
+		return identity{}, err
+	}
+	if self != 0 && id.uid != self {
+		return identity{}, fmt.Errorf("user: netman is not root and cannot run a server as %s", name)
+	}
+	id.change = self == 0 && id.uid != 0
+	return id, nil
+}
+
+// lookUser finds a user of this machine.
+func lookUser(name string) (identity, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		return identity{}, fmt.Errorf("user: no user %s on this machine", name)
 	}
 	id := identity{name: name, home: u.HomeDir}
 	id.uid, id.gid = parseID(u.Uid), parseID(u.Gid)
-	if self != 0 && id.uid != self {
-		return identity{}, fmt.Errorf("user: netman is not root and cannot run a server as %s", name)
-	}
 	if ids, err := u.GroupIds(); err == nil {
 		for _, g := range ids {
 			id.groups = append(id.groups, parseID(g))
 		}
 	}
-	id.change = self == 0 && id.uid != 0
 	return id, nil
 }
 

@@ -1,52 +1,118 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"log"
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// spawnJob is a server to be started: for a call, or a resident one.
-type spawnJob struct {
-	e        *endpoint
-	resident *resident
-	env      []string
+// Reasons for which the keeper starts no server. The wire, which counts them too, asks in vain only if it is not what it was.
+var (
+	errNoService = errors.New("no such service in servtab")
+	errMax       = errors.New("it serves as many calls as it may already")
+	errGoing     = errors.New("netman ends")
+)
+
+// start starts a server for a call and gives the wire our ends of its descriptors; its end is told later.
+func (k *keeper) start(m *memo) {
+	s, err := k.admit(m)
+	var fds []int
+	var cmd *exec.Cmd
+	if err == nil {
+		cmd, fds, err = k.startServer(s, m)
+		if err != nil {
+			k.left(m.ID)
+		}
+	}
+	answer := &memo{Kind: "started", ID: m.ID}
+	if err != nil {
+		answer.Error = err.Error()
+	} else {
+		answer.PID = cmd.Process.Pid
+	}
+	k.line.send(answer, fds...)
+	closeAll(fds)
+	if err == nil {
+		go k.await(m.ID, cmd, s.bytes)
+	}
 }
 
-// spawnResult is what became of it.
-type spawnResult struct {
-	in, out, control *desc
-	pid              int
-	err              error
+// admit finds the service of a call and counts its server, if it may have one more.
+func (k *keeper) admit(m *memo) (*program, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.services[m.Service]
+	switch {
+	case k.going:
+		return nil, errGoing
+	case s == nil || s.resident || k.servers[m.ID] != nil:
+		return nil, errNoService
+	case k.running[s.name] >= s.max:
+		return nil, errMax
+	}
+	k.running[s.name]++
+	k.servers[m.ID] = &process{service: s.name}
+	return s, nil
 }
 
-// spawn hands a call to the spawner. The answer comes to loop.spawned, the end of the server to loop.serverExited.
-func (l *loop) spawn(e *endpoint) {
-	env := append(l.serverEnv(e.server.service), "DNET_PEER_MACHINE="+e.c.Machine, "DNET_PEER_USER="+e.c.PeerUser)
-	if e.c.Stream {
+// left takes a server out of the table.
+func (k *keeper) left(id uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if p := k.servers[id]; p != nil {
+		delete(k.servers, id)
+		if k.running[p.service]--; k.running[p.service] == 0 {
+			delete(k.running, p.service)
+		}
+	}
+}
+
+// await tells the wire of a server's end.
+func (k *keeper) await(id uint64, cmd *exec.Cmd, bytes bool) {
+	pid := cmd.Process.Pid
+	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	k.left(id) // before its number is free for another process
+	err := cmd.Wait()
+	k.line.send(&memo{Kind: "exited", ID: id, Failed: serverFailed(err, bytes)})
+}
+
+// signal sends a signal to a server that runs.
+func (k *keeper) signal(m *memo) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch sig := unix.Signal(m.Signal); sig {
+	case unix.SIGHUP, unix.SIGTERM, unix.SIGKILL:
+		if p := k.servers[m.ID]; p != nil && p.pid > 0 {
+			unix.Kill(-p.pid, sig)
+		}
+	default:
+		log.Printf("the process that reads the network asks for signal %d", m.Signal)
+	}
+}
+
+// callEnv is the environment of a server that is started for a call.
+func (k *keeper) callEnv(s *program, m *memo) []string {
+	env := append(k.serverEnv(s), "DNET_PEER_MACHINE="+m.Machine, "DNET_PEER_USER="+m.User)
+	if m.Stream {
 		env = append(env, "DNET_STREAM=1")
 	}
-	job := spawnJob{e: e, env: env}
-	select {
-	case l.spawner <- job:
-	default:
-		// More calls wait to be started than maxSpawning: refuse here rather than wait.
-		l.spawned(e, spawnResult{err: errSpawning})
-	}
+	return env
 }
 
 // serverEnv is the environment of every server.
-func (l *loop) serverEnv(s *service) []string {
+func (k *keeper) serverEnv(s *program) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + s.as.home,
-		"DNET_DOOR=" + l.door.path,
+		"DNET_DOOR=" + k.opt.door,
 		"DNET_SERVICE=" + s.name,
-		"DNET_MACHINE=" + l.node.Machine(),
+		"DNET_MACHINE=" + k.setup.machine,
 		"DNET_MODE=open",
 	}
 	if s.as.name != "" {
@@ -56,33 +122,6 @@ func (l *loop) serverEnv(s *service) []string {
 		env = append(env, "DNET_USER="+s.user)
 	}
 	return env
-}
-
-// maxSpawning bounds the calls that wait for their server to be started.
-const maxSpawning = 256
-
-var errSpawning = fmt.Errorf("%d servers wait to be started already", maxSpawning)
-
-// spawner starts servers, one after another, on a thread that lives as long as netman: they are told of its death by
-// the kernel, which watches the thread that started them.
-func (l *loop) spawnServers() {
-	runtime.LockOSThread()
-	for job := range l.spawner {
-		if job.resident != nil {
-			job.resident.startCommand(job)
-			continue
-		}
-		cmd, r := startServer(job)
-		e := job.e
-		l.post(func() { l.spawned(e, r) })
-		if r.err == nil {
-			go func() {
-				err := cmd.Wait()
-				bytes := e.bytes
-				l.post(func() { l.serverExited(e, serverFailed(err, bytes)) })
-			}()
-		}
-	}
 }
 
 // serverFailed says whether the way a server ended is a death rather than a close: a signal, or in circuit mode also a status
@@ -95,80 +134,82 @@ func serverFailed(err error, bytes bool) bool {
 	return exit.Sys().(syscall.WaitStatus).Signaled() || !bytes
 }
 
-// startServer makes the descriptors and starts the process.
-func startServer(job spawnJob) (*exec.Cmd, spawnResult) {
-	s := job.e.server.service
-	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: job.env, Dir: "/", Stderr: os.Stderr}
+// startServer makes the descriptors and starts the process. fds are our ends: data and control, or a filter's output and input.
+func (k *keeper) startServer(s *program, m *memo) (cmd *exec.Cmd, fds []int, err error) {
+	cmd = &exec.Cmd{Path: s.path, Args: s.argv, Env: k.callEnv(s, m), Dir: "/", Stderr: os.Stderr}
 	cmd.SysProcAttr = s.processAttr()
-	theirs, r := serverDescriptors(s.bytes)
+	theirs, fds, err := serverDescriptors(s.bytes)
 	defer func() {
 		for _, f := range theirs {
 			f.Close()
 		}
 	}()
-	if r.err != nil {
-		return nil, r
+	if err != nil {
+		return nil, nil, err
 	}
 	cmd.Stdin, cmd.Stdout = theirs[0], theirs[1]
-	if len(theirs) > 2 {
-		cmd.ExtraFiles = theirs[2:]
+	cmd.ExtraFiles = theirs[2:]
+	if err = k.onThread(cmd.Start); err != nil {
+		closeAll(fds)
+		return nil, nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		for _, d := range []*desc{r.in, r.out, r.control} {
-			if d != nil && d.fd >= 0 {
-				unix.Close(d.fd)
-				d.fd = -1
-			}
-		}
-		return nil, spawnResult{err: err}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.servers[m.ID].pid = cmd.Process.Pid
+	return cmd, fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
 	}
-	r.pid = cmd.Process.Pid
-	return cmd, r
 }
 
 // serverDescriptors makes a server's standard input, output and, in circuit mode, its control descriptor 3; and our ends of them.
-func serverDescriptors(bytes bool) (theirs []*os.File, r spawnResult) {
-	file := func(fd int) { theirs = append(theirs, os.NewFile(uintptr(fd), "server")) }
+func serverDescriptors(bytes bool) (theirs []*os.File, ours []int, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(ours)
+			ours = nil
+		}
+	}()
+	add := func(fd int) { theirs = append(theirs, os.NewFile(uintptr(fd), "server")) }
 	if bytes {
 		var stdin, stdout [2]int
-		if r.err = unix.Pipe2(stdin[:], unix.O_CLOEXEC); r.err != nil {
-			return
+		if err = unix.Pipe2(stdout[:], unix.O_CLOEXEC); err != nil {
+			return theirs, ours, fmt.Errorf("pipe: %w", err)
 		}
-		file(stdin[0])
-		r.out = &desc{fd: stdin[1]}
-		if r.err = unix.Pipe2(stdout[:], unix.O_CLOEXEC); r.err != nil {
-			unix.Close(stdin[1])
-			return
+		ours = append(ours, stdout[0])
+		if err = unix.Pipe2(stdin[:], unix.O_CLOEXEC); err != nil {
+			unix.Close(stdout[1])
+			return theirs, ours, fmt.Errorf("pipe: %w", err)
 		}
-		file(stdout[1])
-		r.in = &desc{fd: stdout[0]}
-		unix.SetNonblock(r.in.fd, true)
-		unix.SetNonblock(r.out.fd, true)
-		return
+		ours = append(ours, stdin[1])
+		add(stdin[0])
+		add(stdout[1])
+		for _, fd := range ours {
+			unix.SetNonblock(fd, true)
+		}
+		return theirs, ours, nil
 	}
 	data, err := dataPair()
 	if err != nil {
-		r.err = err
-		return
+		return theirs, ours, err
 	}
-	control, err := seqpacketPair()
-	if err != nil {
-		unix.Close(data[0])
-		unix.Close(data[1])
-		r.err = err
-		return
-	}
+	ours = append(ours, data[0])
+	add(data[1])
 	second, err := unix.FcntlInt(uintptr(data[1]), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
-		r.err = err
-		second = -1
+		return theirs, ours, fmt.Errorf("dup: %w", err)
 	}
-	file(data[1])
-	file(second)
-	file(control[1])
-	r.in = &desc{fd: data[0]}
-	r.out, r.control = r.in, &desc{fd: control[0]}
-	return
+	add(second)
+	control, err := seqpacketPair()
+	if err != nil {
+		return theirs, ours, err
+	}
+	ours = append(ours, control[0])
+	add(control[1])
+	return theirs, ours, nil
 }
 
 // seqpacketPair makes a connected pair, the first end non-blocking for the loop.
@@ -191,30 +232,8 @@ func dataPair() ([2]int, error) {
 	return pair, err
 }
 
-// startResident starts a resident server and reports its end.
-func (r *resident) startCommand(job spawnJob) {
-	s := r.service
-	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: job.env, Dir: "/", Stdout: os.Stderr, Stderr: os.Stderr}
-	cmd.SysProcAttr = s.processAttr()
-	if err := cmd.Start(); err != nil {
-		r.l.post(func() { r.ended(err) })
-		return
-	}
-	pid := cmd.Process.Pid
-	r.l.post(func() {
-		r.pid = pid
-		if r.gone {
-			r.quit()
-		}
-	})
-	go func() {
-		err := cmd.Wait()
-		r.l.post(func() { r.ended(err) })
-	}()
-}
-
 // processAttr makes a server the leader of a session of its own, as the service's user, and has it told when netman dies.
-func (s *service) processAttr() *syscall.SysProcAttr {
+func (s *program) processAttr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
 	if s.as.change {
 		attr.Credential = &syscall.Credential{Uid: s.as.uid, Gid: s.as.gid, Groups: s.as.groups}

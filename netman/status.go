@@ -160,13 +160,13 @@ func (l *loop) serviceStatus() (rows []any) {
 		s := l.services[name]
 		mode := "circuit"
 		switch {
-		case s.path == "":
+		case !s.transient:
 			mode = "resident"
 		case s.bytes:
 			mode = "bytes"
 		}
 		rows = append(rows, serviceRow{
-			Row: "service", Service: s.name, Exec: s.argv, Mode: mode, User: s.as.name,
+			Row: "service", Service: s.name, Exec: s.argv, Mode: mode, User: s.as,
 			Running: s.running, Max: s.max, Calls: s.calls, Refused: s.refused,
 		})
 	}

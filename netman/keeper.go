@@ -1,0 +1,289 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// keeper is the process of netman that has power: it opens packet sockets, owns servtab and the door, and starts servers. It reads
+// nothing from the network; that does the wire, a process of its own without any right (wire.go), which asks the keeper for what it
+// needs. Whatever the wire asks is checked against servtab, since it may have been taken over by whoever speaks on the network.
+type keeper struct {
+	opt    options
+	setup  *setup
+	door   *keptDoor
+	line   *memoLine
+	wire   *exec.Cmd
+	starts chan func()
+
+	mu        sync.Mutex
+	services  map[string]*program
+	running   map[string]int      // servers, by service
+	servers   map[uint64]*process // by the wire's number for them
+	residents []*resident
+	going     bool // netman ends: nothing is started any more
+	told      bool // by a signal
+}
+
+// process is a server that runs. It is not waited for before it has left the table: its number is its own as long as it is there.
+type process struct {
+	service string
+	pid     int
+}
+
+// goodbye is how long the wire may take to say goodbye to everybody.
+const goodbye = 5 * time.Second
+
+// runKeeper is netman until it is told to go.
+func runKeeper(opt options, setup *setup) error {
+	k := &keeper{
+		opt: opt, setup: setup, services: setup.services, running: map[string]int{}, servers: map[uint64]*process{},
+		starts: make(chan func()),
+	}
+	go k.startThread()
+	var err error
+	if k.door, err = openDoor(opt.door); err != nil {
+		return err
+	}
+	defer k.door.close()
+	ports, err := k.openPorts()
+	defer func() {
+		for _, p := range ports {
+			p.close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := k.startWire(); err != nil {
+		return err
+	}
+	if err := k.tellSetup(ports); err != nil {
+		return k.wireEnded(err)
+	}
+	k.onSignals()
+	go k.serveDoor()
+	k.takeResidents(setup.services)
+	for {
+		m, err := k.line.receive()
+		if err != nil {
+			return k.wireEnded(nil)
+		}
+		k.serve(m)
+	}
+}
+
+// startThread runs what starts processes on a thread that lives as long as netman: they are told of its death by the kernel, which
+// watches the thread that started them.
+func (k *keeper) startThread() {
+	runtime.LockOSThread()
+	for start := range k.starts {
+		start()
+	}
+}
+
+// onThread has the thread do something, and waits.
+func (k *keeper) onThread(start func() error) (err error) {
+	done := make(chan struct{})
+	k.starts <- func() {
+		err = start()
+		close(done)
+	}
+	<-done
+	return err
+}
+
+// startWire starts the process that has no power: this program again.
+func (k *keeper) startWire() error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socketpair: %w", err)
+	}
+	k.line = newMemoLine(pair[0])
+	theirs := os.NewFile(uintptr(pair[1]), "keeper")
+	defer theirs.Close()
+	files := []*os.File{theirs}
+	if os.Geteuid() == 0 {
+		root, err := emptyRoot(filepath.Dir(k.opt.door))
+		if err != nil {
+			return fmt.Errorf("an empty directory for the process that reads the network: %w", err)
+		}
+		defer root.Close()
+		files = append(files, root)
+	}
+	k.wire = &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{"netman: wire"}, Env: append(os.Environ(), wireEnv+"=1"), Stderr: os.Stderr,
+		ExtraFiles:  files,
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL},
+	}
+	if err := k.onThread(k.wire.Start); err != nil {
+		return fmt.Errorf("the process that reads the network: %w", err)
+	}
+	return nil
+}
+
+// emptyRoot is a directory that has no name any more, so that nothing can come into it and it is gone with the wire.
+func emptyRoot(in string) (*os.File, error) {
+	path, err := os.MkdirTemp(in, ".wire-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.Remove(path)
+	return os.Open(path)
+}
+
+// tellSetup tells the wire what it is to do.
+func (k *keeper) tellSetup(ports []*openPort) error {
+	s := k.setup
+	w := &wireSetup{
+		Machine: s.machine, Door: k.opt.door, Tolerance: s.tolerance, Ethertype: s.wire.ethertype, Ifaces: s.wire.ifaces,
+		Faults: k.opt.faults, Trace: k.opt.trace, Capture: s.capture != nil,
+	}
+	if os.Geteuid() == 0 {
+		w.Root = true
+		w.UID, w.GID = powerless()
+	}
+	var files []int
+	if s.capture != nil {
+		files = append(files, int(s.capture.Fd()))
+	}
+	if err := k.line.send(&memo{Kind: "setup", Setup: w}, files...); err != nil {
+		return err
+	}
+	for _, p := range ports {
+		if err := k.line.send(p.memo(), p.fds()...); err != nil {
+			return err
+		}
+		p.close()
+	}
+	if err := k.tellServices(s.services); err != nil {
+		return err
+	}
+	return k.line.send(&memo{Kind: "begin"})
+}
+
+// tellServices tells the wire what servtab offers.
+func (k *keeper) tellServices(services map[string]*program) error {
+	for _, name := range sortedKeys(services) {
+		s := services[name]
+		if s.resident {
+			continue // its server registers it at the door
+		}
+		offer := serviceOffer{Name: s.name, Argv: s.argv, Bytes: s.bytes, As: s.as.name, Max: s.max}
+		if err := k.line.send(&memo{Kind: "service", Offer: offer}); err != nil {
+			return err
+		}
+	}
+	return k.line.send(&memo{Kind: "services"})
+}
+
+// wireEnded ends what the keeper has started. A wire that ends before it was told to has said why, or was killed.
+func (k *keeper) wireEnded(why error) error {
+	k.end()
+	k.line.file.Close()
+	late := time.AfterFunc(goodbye, func() { k.wire.Process.Kill() })
+	err := k.wire.Wait()
+	late.Stop()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var exit *exec.ExitError
+	switch {
+	case k.told && err == nil:
+		return nil
+	case errors.As(err, &exit) && exit.Exited():
+		return errSaid
+	case err == nil:
+		err = why
+	}
+	return fmt.Errorf("the process that reads the network ended: %v", err)
+}
+
+// end has every server end, and starts none any more.
+func (k *keeper) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.going = true
+	for _, p := range k.servers {
+		unix.Kill(-p.pid, unix.SIGTERM)
+	}
+	for _, r := range k.residents {
+		r.quit()
+	}
+}
+
+// serve does what the wire asks for.
+func (k *keeper) serve(m *memo) {
+	switch m.Kind {
+	case "start":
+		k.start(m)
+	case "signal":
+		k.signal(m)
+	case "open":
+		k.openLater(m.Name)
+	default:
+		log.Printf("the process that reads the network asks for %q", m.Kind)
+	}
+}
+
+// onSignals reads servtab again at SIGHUP, and has netman go at SIGTERM and SIGINT.
+func (k *keeper) onSignals() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	go func() {
+		s := <-signals
+		for ; s == unix.SIGHUP; s = <-signals {
+			k.reload()
+		}
+		signal.Stop(signals) // a second one ends netman at once
+		log.Printf("%v: going", s)
+		k.mu.Lock()
+		k.told = true
+		k.mu.Unlock()
+		k.end()
+		k.line.send(&memo{Kind: "stop", Text: "netman on " + k.setup.machine + " has been stopped"})
+		time.AfterFunc(goodbye, func() { k.wire.Process.Kill() })
+	}()
+}
+
+// reload reads servtab again: services come, go and change; what is running stays as it is.
+func (k *keeper) reload() {
+	st, err := readServtab(k.opt.servtab, true)
+	var services map[string]*program
+	if err == nil {
+		services, err = st.services(k.setup.machine)
+	}
+	if err != nil {
+		log.Printf("reload: %v; nothing is changed", err)
+		return
+	}
+	k.mu.Lock()
+	k.services = services
+	k.mu.Unlock()
+	k.takeResidents(services)
+	if err := k.tellServices(services); err != nil {
+		log.Printf("reload: %v", err)
+		return
+	}
+	log.Printf("reload: %s: %d services", k.opt.servtab, len(services))
+}
+
+// powerless is the user and the group that the wire becomes: dnet, or else nobody.
+func powerless() (uid, gid int) {
+	for _, name := range []string{"dnet", "nobody"} {
+		if id, err := lookUser(name); err == nil && id.uid != 0 {
+			return int(id.uid), int(id.gid)
+		}
+	}
+	return 65534, 65534
+}

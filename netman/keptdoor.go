@@ -1,0 +1,132 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dnet/netman/names"
+)
+
+// keptDoor is the socket that programs knock at. Its lock says whose it is: the one netman that holds it replaces what a dead one left.
+type keptDoor struct {
+	path string
+	lock *os.File
+	fd   int
+}
+
+// openDoor makes the socket, for everybody (protocol.md 5).
+func openDoor(path string) (*keptDoor, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("door: %w", err)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("door: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("door %s: another netman holds it; give this one a door of its own with --door", path)
+	}
+	fd, err := listenSeqpacket(path)
+	if err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("door %s: %w", path, err)
+	}
+	return &keptDoor{path: path, lock: lock, fd: fd}, nil
+}
+
+// listenSeqpacket replaces whatever stands at path by a listening socket.
+func listenSeqpacket(path string) (int, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return -1, err
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: path}); err == nil {
+		if err = os.Chmod(path, 0o666); err == nil {
+			err = unix.Listen(fd, 1024)
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// close takes the socket away. The lock file stays, so that two netmans never lock different files.
+func (d *keptDoor) close() {
+	os.Remove(d.path)
+	d.lock.Close()
+}
+
+// serveDoor lets visitors in: it asks the kernel who they are, which nobody can say otherwise, and hands them to the wire.
+func (k *keeper) serveDoor() {
+	names := userNames{}
+	for {
+		fd, _, err := unix.Accept4(k.door.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		switch err {
+		case nil:
+		case unix.EINTR, unix.ECONNABORTED:
+			continue
+		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			log.Printf("door: %v", err)
+			time.Sleep(time.Second) // until some are closed
+			continue
+		default:
+			log.Printf("door: %v: nobody can come in any more", err)
+			return
+		}
+		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err == nil {
+			u := names.of(cred.Uid)
+			err = k.line.send(&memo{Kind: "visitor", UID: cred.Uid, User: u.name, Admin: u.admin || cred.Gid == u.group}, fd)
+		}
+		unix.Close(fd)
+	}
+}
+
+// userNames remembers the users that called; the files are read once for each.
+type userNames map[uint32]caller
+
+// caller is a user of this machine.
+type caller struct {
+	name  string
+	admin bool   // root, netman's own user, or a member of the group dnet
+	group uint32 // the group dnet, or one that nobody has
+}
+
+// of is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
+func (all userNames) of(uid uint32) caller {
+	if u, ok := all[uid]; ok {
+		return u
+	}
+	c := caller{name: strconv.Itoa(int(uid)), admin: uid == 0 || uid == uint32(os.Getuid()), group: ^uint32(0)}
+	group, err := user.LookupGroup("dnet")
+	if err == nil {
+		c.group = parseID(group.Gid)
+	}
+	if u, err := user.LookupId(c.name); err == nil && names.CheckUser(u.Username) == nil {
+		c.name = u.Username
+		if ids, err := u.GroupIds(); err == nil && group != nil && slices.Contains(ids, group.Gid) {
+			c.admin = true
+		}
+	} else if err != nil {
+		log.Printf("caller: no name for user %d: calling as %q", uid, c.name)
+	}
+	if len(all) < 4096 {
+		all[uid] = c
+	}
+	return c
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"dnet/circuit"
+	"dnet/ether"
+)
+
+// memo is what netman's two processes say to each other: one JSON object per record of a seqpacket socket, with at most two
+// descriptors. The keeper trusts none that it gets.
+//
+//	keeper to wire   setup      once, first: Setup
+//	                 service    one of servtab, to be offered by the next `services`
+//	                 services   those since the last one are what this machine offers
+//	                 port       Link is open, or Error says why not; the packet socket, and what holds the interface for this netman
+//	                 begin      claim the name
+//	                 visitor    at the door: UID, User, Admin; the connection
+//	                 started    ID: the server runs as PID, or Error; circuit mode: data, control; bytes mode: its output, its input
+//	                 exited     ID: the server has ended; Failed
+//	                 stop       go: Text says why
+//	wire to keeper   open       the interface Name
+//	                 start      ID: a server of Service for a call of User on Machine; Stream
+//	                 signal     ID: send the server's process group Signal
+type memo struct {
+	Kind    string       `json:"kind"`
+	ID      uint64       `json:"id,omitempty"`
+	Name    string       `json:"name,omitempty"`
+	Service string       `json:"service,omitempty"`
+	Machine string       `json:"machine,omitempty"`
+	User    string       `json:"user,omitempty"`
+	UID     uint32       `json:"uid,omitempty"`
+	Admin   bool         `json:"admin,omitempty"` // may do what only the administrator may
+	Stream  bool         `json:"stream,omitempty"`
+	Signal  int          `json:"signal,omitempty"`
+	PID     int          `json:"pid,omitempty"`
+	Failed  bool         `json:"failed,omitempty"`
+	Text    string       `json:"text,omitempty"`
+	Error   string       `json:"error,omitempty"`
+	Down    bool         `json:"down,omitempty"` // the Error of a port: its interface is down
+	Link    ether.Link   `json:"link,omitzero"`
+	Offer   serviceOffer `json:"offer,omitzero"`
+	Setup   *wireSetup   `json:"setup,omitempty"`
+}
+
+// wireSetup is what the wire is told at its start.
+type wireSetup struct {
+	Machine   string        `json:"machine"`
+	Door      string        `json:"door"`
+	Tolerance time.Duration `json:"tolerance"`
+	Ethertype uint16        `json:"ethertype"`
+	Ifaces    []string      `json:"ifaces"`
+	Faults    string        `json:"faults"`
+	Trace     bool          `json:"trace"`
+	Capture   bool          `json:"capture"` // the memo brings the file
+	Root      bool          `json:"root"`    // netman is root: live in the empty directory at rootFd
+	UID       int           `json:"uid"`     // to become, with Root
+	GID       int           `json:"gid"`
+}
+
+// serviceOffer is what the wire knows of a service of servtab.
+type serviceOffer struct {
+	Name  string   `json:"name"`
+	Argv  []string `json:"argv"`
+	Bytes bool     `json:"bytes"`
+	As    string   `json:"as"`
+	Max   int      `json:"max"`
+}
+
+// maxMemo is the longest memo, in octets.
+const maxMemo = 64 << 10
+
+// encode is the record of a memo.
+func (m *memo) encode() ([]byte, error) {
+	record, err := json.Marshal(m)
+	if err == nil && len(record) > maxMemo {
+		err = fmt.Errorf("a memo of %d octets: %s", len(record), m.Kind)
+	}
+	return record, err
+}
+
+// memoLine is the keeper's end: it may be written by any goroutine, and blocks while the wire does not read.
+type memoLine struct {
+	file *os.File
+	mu   sync.Mutex // of writing
+	buf  []byte     // of reading, which one goroutine does
+}
+
+func newMemoLine(fd int) *memoLine {
+	return &memoLine{file: os.NewFile(uintptr(fd), "wire"), buf: make([]byte, maxMemo)}
+}
+
+// send sends a memo with descriptors, which stay the caller's.
+func (l *memoLine) send(m *memo, fds ...int) error {
+	record, err := m.encode()
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return circuit.SendFds(int(l.file.Fd()), record, fds...)
+}
+
+// receive waits for a memo; io.EOF when the wire has gone. No memo to the keeper brings descriptors: any that come are closed.
+func (l *memoLine) receive() (*memo, error) {
+	n, fds, err := circuit.RecvFds(int(l.file.Fd()), l.buf)
+	circuit.CloseFds(fds)
+	if err != nil {
+		return nil, err
+	}
+	return decodeMemo(l.buf[:n])
+}
+
+func decodeMemo(record []byte) (*memo, error) {
+	m := &memo{}
+	if err := json.Unmarshal(record, m); err != nil {
+		return nil, fmt.Errorf("a memo that is none: %w", err)
+	}
+	return m, nil
+}
+
+// receiveMemo reads one memo of the keeper with its descriptors: unix.EAGAIN if there is none now, io.EOF when the keeper has gone.
+func receiveMemo(fd int, buf []byte) (*memo, []int, error) {
+	n, fds, err := circuit.RecvFds(fd, buf)
+	if err == unix.ECONNRESET {
+		err = io.EOF
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := decodeMemo(buf[:n])
+	if err != nil {
+		circuit.CloseFds(fds)
+	}
+	return m, fds, err
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"runtime/debug"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"dnet/circuit"
+	"dnet/ether"
+	"dnet/netman/node"
+	"dnet/x25"
+)
+
+// wireEnv makes this program the wire.
+const wireEnv = "DNET_WIRE"
+
+// keeperFd is where the wire hears from the keeper.
+const keeperFd = 3
+
+// rootFd is the empty directory that the wire of a netman that is root goes into.
+const rootFd = 4
+
+// runWire is the process that reads the network: all of netman that is not the keeper, without any right. It lives in an empty
+// directory, as a user who owns nothing, without a capability and without a way to get one.
+func runWire() error {
+	unix.CloseOnExec(keeperFd)
+	l, err := newLoop()
+	if err != nil {
+		return err
+	}
+	m, fds, err := receiveMemo(keeperFd, l.memo)
+	if err != nil || m.Kind != "setup" || m.Setup == nil {
+		return fmt.Errorf("%s is set by netman itself, not to be run by hand (%v)", wireEnv, err)
+	}
+	if err := m.Setup.dropPower(); err != nil {
+		return err
+	}
+	debug.SetGCPercent(400)
+	wire, err := m.Setup.wireOptions(fds)
+	if err != nil {
+		return err
+	}
+	l.node = node.New(node.Config{
+		Machine: m.Setup.Machine, BootID: random(), Seed: random(), Ethertype: m.Setup.Ethertype, Tolerance: m.Setup.Tolerance,
+	})
+	if err := l.followWire(wire); err != nil {
+		return err
+	}
+	unix.SetNonblock(keeperFd, true)
+	l.keeper = &desc{fd: keeperFd, mask: unix.EPOLLIN, ready: l.hearKeeper}
+	l.watch(l.keeper)
+	err = l.run()
+	l.shutdown()
+	return err
+}
+
+// dropPower leaves nothing to whoever takes this process over.
+func (s *wireSetup) dropPower() error {
+	if s.Root {
+		if err := errors.Join(unix.Fchdir(rootFd), unix.Chroot("."), unix.Close(rootFd)); err != nil {
+			return fmt.Errorf("going into an empty directory: %w", err)
+		}
+		// In a user namespace that maps one user there is no other to become, and no list of groups to give up.
+		err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(s.GID, s.GID, s.GID), syscall.Setresuid(s.UID, s.UID, s.UID))
+		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.EPERM) {
+			return fmt.Errorf("becoming user %d: %w", s.UID, err)
+		}
+	}
+	// On all threads; not in a program with C in it, which make does not build.
+	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 && errno != unix.ENOTSUP {
+		return fmt.Errorf("no new privileges: %w", errno)
+	}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])), 0)
+	if errno != 0 {
+		return fmt.Errorf("giving up capabilities: %w (build netman by make, without cgo)", errno)
+	}
+	// To become another user has cleared what the keeper asked of the kernel: that this process dies with it.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("prctl: %w", err)
+	}
+	return nil
+}
+
+// wireOptions are what the keeper was told of the wire.
+func (s *wireSetup) wireOptions(fds []int) (w wireOptions, err error) {
+	w = wireOptions{ifaces: s.Ifaces, ethertype: s.Ethertype}
+	if s.Faults != "" {
+		faults, err := ether.ParseFaults(s.Faults)
+		if err != nil {
+			return w, fmt.Errorf("--faults: %w", err)
+		}
+		w.faults = &faults
+	}
+	if s.Trace {
+		w.trace = os.Stderr
+	}
+	if s.Capture && len(fds) == 1 {
+		w.capture = ether.NewCapture(os.NewFile(uintptr(fds[0]), "capture"))
+	}
+	return w, nil
+}
+
+// tell asks the keeper for something. It reads at once whatever it is told, so that its socket is never full for long.
+func (l *loop) tell(m *memo) {
+	record, err := m.encode()
+	if err == nil {
+		err = circuit.SendFds(keeperFd, record)
+	}
+	if err != nil && l.stop == nil {
+		l.stop = fmt.Errorf("the keeper does not listen: %w", err)
+	}
+}
+
+// hearKeeper takes what the keeper says.
+func (l *loop) hearKeeper(uint32) {
+	for {
+		m, fds, err := receiveMemo(keeperFd, l.memo)
+		switch {
+		case err == unix.EAGAIN:
+			return
+		case err == io.EOF:
+			l.stop = errStopped // it was killed: all ends
+			return
+		case err != nil:
+			l.stop = err
+			return
+		}
+		l.hear(m, fds)
+		l.flush()
+	}
+}
+
+func (l *loop) hear(m *memo, fds []int) {
+	switch m.Kind {
+	case "port":
+		l.opened(m, fds)
+		return
+	case "started":
+		l.serverStarted(m, fds)
+		return
+	case "visitor":
+		if len(fds) == 1 {
+			l.admit(m, fds[0])
+			return
+		}
+	case "service":
+		o := m.Offer
+		l.pending[o.Name] = &service{name: o.Name, argv: o.Argv, transient: true, bytes: o.Bytes, as: o.As, max: o.Max}
+	case "services":
+		l.takeServices(l.pending)
+		l.pending = map[string]*service{}
+	case "begin":
+		l.begin()
+	case "exited":
+		l.exited(m)
+	case "stop":
+		l.gone, l.stop = m.Text, errStopped
+	}
+	circuit.CloseFds(fds)
+}
+
+// begin claims the machine's name.
+func (l *loop) begin() {
+	l.begun = true
+	log.Printf("machine %s on %s; mode open: callers are not authenticated, whoever is on this network may call",
+		l.node.Machine(), l.addresses())
+	l.now = time.Now()
+	l.node.Start(l.now, &l.out)
+}
+
+// shutdown tells everybody that this netman goes: programs, stations.
+func (l *loop) shutdown() {
+	if l.gone == "" {
+		return // the keeper was killed, or the name was taken: there is nobody to tell
+	}
+	l.now = time.Now()
+	gone := node.Event{Cause: x25.CauseOutOfOrder, Text: l.gone}
+	for h := range l.holders {
+		h.farewell(&gone)
+	}
+	l.out.Reset()
+	l.node.Stop(l.now, &l.out)
+	l.out.Events = nil
+	l.flush()
+}
