@@ -40,6 +40,7 @@ func runWire() error {
 	if err != nil || m.Kind != "setup" || m.Setup == nil {
 		return fmt.Errorf("%s is set by netman itself, not to be run by hand (%v)", wireEnv, err)
 	}
+	os.WriteFile("/proc/self/comm", []byte("netman-wire"), 0) // what ps shows
 	if err := m.Setup.dropPower(); err != nil {
 		return err
 	}

@@ -163,11 +163,19 @@ func TestDoorOfAll(t *testing.T) {
 	doc.Netman()
 	netman := daemon(t, grumpy)
 	descriptors := func() int {
-		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", netman.Process.Pid))
+		wire, err := lab.Wire(netman.Process.Pid)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return len(entries)
+		n := 0
+		for _, pid := range []int{netman.Process.Pid, wire} {
+			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(entries)
+		}
+		return n
 	}
 	run(t, grumpy, "rx", "doc", "true").must(t, "", "", 0)
 	idle(t, l.Machines()...)

@@ -86,7 +86,7 @@ func newMachines(b *bench, mtu int, bare bool) (*machines, error) {
 	m := &machines{lab: l, near: l.Machine("grumpy"), far: l.Machine("doc"), said: &said{}}
 	l.Netman()
 	var err error
-	if m.netmans, err = children("netman"); err != nil || len(m.netmans) == 0 {
+	if m.netmans, err = netmanPids(); err != nil || len(m.netmans) == 0 {
 		return m, fmt.Errorf("no process is called netman: %v", err)
 	}
 	if _, err := m.serve(m.far, ":circuit", netmanDoor); err != nil || bare {
@@ -246,6 +246,22 @@ func children(name string) (pids []int, err error) {
 		if f, err := stat(pid); err == nil && f[0] == name && f[2] == strconv.Itoa(os.Getpid()) {
 			pids = append(pids, pid)
 		}
+	}
+	return pids, nil
+}
+
+// netmanPids are the processes of the netmans that this process has started: the one that was, and the one that reads the network.
+func netmanPids() (pids []int, err error) {
+	keepers, err := children("netman")
+	if err != nil {
+		return nil, err
+	}
+	for _, keeper := range keepers {
+		wire, err := lab.Wire(keeper)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, keeper, wire)
 	}
 	return pids, nil
 }

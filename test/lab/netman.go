@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -176,6 +178,10 @@ func (m *Machine) KillNetman(sig syscall.Signal) {
 	}
 	stays := sig == unix.SIGSTOP || sig == unix.SIGCONT
 	n.wanted = n.wanted || !stays
+	if stays {
+		// Both of its processes: it is the one that reads the network that others hear of.
+		unix.Kill(m.NetmanWire(), sig)
+	}
 	if err := n.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		m.lab.t.Fatalf("%s: netman: %v", m.Name, err)
 	}
@@ -187,6 +193,34 @@ func (m *Machine) KillNetman(sig syscall.Signal) {
 	case <-time.After(settleLimit):
 		m.lab.t.Fatalf("%s: netman does not end after %v", m.Name, sig)
 	}
+}
+
+// NetmanPid is the process of the machine's netman that has its rights and was started.
+func (m *Machine) NetmanPid() int { return m.netman.cmd.Process.Pid }
+
+// NetmanWire is the process of the machine's netman that reads the network, and has the circuits. It is fatal to the test when there
+// is none.
+func (m *Machine) NetmanWire() int {
+	m.lab.t.Helper()
+	pid, err := Wire(m.NetmanPid())
+	if err != nil {
+		m.lab.t.Fatalf("%s: %v", m.Name, err)
+	}
+	return pid
+}
+
+// Wire is the process that reads the network for the netman with this process number.
+func Wire(netman int) (int, error) {
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", netman))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(children)) {
+			if name, _ := os.ReadFile("/proc/" + child + "/cmdline"); strings.HasPrefix(string(name), "netman: wire") {
+				return strconv.Atoi(child)
+			}
+		}
+	}
+	return 0, fmt.Errorf("the netman %d has no process that reads the network", netman)
 }
 
 // how says in what way netman ended.
