@@ -35,7 +35,7 @@ var policy = map[string]string{
 
 	// Commands.
 	"netman": "* circuit ether netman/hdlc netman/rawcall netman/names netman/node x25 " +
-		"github.com/BurntSushi/toml github.com/spf13/cobra golang.org/x/sys",
+		"github.com/BurntSushi/toml github.com/elastic/go-seccomp-bpf github.com/spf13/cobra golang.org/x/sys",
 	"netman/rawcall": "golang.org/x/sys",
 	"rx":             "* circuit golang.org/x/sys",
 

@@ -107,7 +107,9 @@ func Adopt(fd int, link Link) (*Raw, error) {
 	return r, nil
 }
 
-func errDown(ifname string) error { return fmt.Errorf("%s: %w: ip link set %s up", ifname, ErrDown, ifname) }
+func errDown(ifname string) error {
+	return fmt.Errorf("%s: %w: ip link set %s up", ifname, ErrDown, ifname)
+}
 
 // openError says what a refused packet socket means.
 func openError(ifname string, err error) error {

@@ -1,20 +1,30 @@
 // Netman is the daemon of each machine of a DNET network: it holds the circuits, finds names, starts servers. Programs reach it
 // through the door, a Unix socket (protocol.md 5).
 //
+// It is two processes. The keeper has the rights: it opens packet sockets, owns servtab and the door, starts servers. The wire reads
+// what comes from the network and from programs, and has no right at all; it asks the keeper.
+//
+//	keeper.go    the keeper: starts the wire, serves what it asks for
+//	keptdoor.go  the door's socket, and who knocks
+//	keptports.go packet sockets
+//	spawn.go     starts servers; nothing else executes anything
+//	resident.go  servers of servtab that are kept running
+//	memo.go      what the two say to each other
+//
+//	wire.go      the wire: its start and its end
+//	power.go     how it gives up every right
 //	loop.go      the one goroutine that owns all protocol state
 //	poller.go    its epoll set, and where others leave it work
 //	ports.go     the interfaces, and what the kernel says of them
-//	door.go      the socket that programs knock at: call, status
+//	door.go      what those ask for who knocked: call, status
 //	endpoint.go  a program's end of a circuit: its descriptors, both ways
 //	control.go   and what is said beside the data
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
 //	listen.go    resident servers: programs that have registered a name
-//	resident.go  those that netman itself keeps running, and the reload of servtab
-//	spawn.go     starts servers; nothing else executes anything
 //	servtab.go   servtab.toml
 //	status.go    what netman tells of itself
 //	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman
 //
-// What may take long (starting a program, rendering status) is done by other goroutines, which hand their result to the loop.
+// What may take long (rendering status) is done by other goroutines, which hand their result to the loop.
 package main

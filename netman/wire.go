@@ -1,15 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"runtime/debug"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -61,35 +58,6 @@ func runWire() error {
 	err = l.run()
 	l.shutdown()
 	return err
-}
-
-// dropPower leaves nothing to whoever takes this process over.
-func (s *wireSetup) dropPower() error {
-	if s.Root {
-		if err := errors.Join(unix.Fchdir(rootFd), unix.Chroot("."), unix.Close(rootFd)); err != nil {
-			return fmt.Errorf("going into an empty directory: %w", err)
-		}
-		// In a user namespace that maps one user there is no other to become, and no list of groups to give up.
-		err := errors.Join(syscall.Setgroups(nil), syscall.Setresgid(s.GID, s.GID, s.GID), syscall.Setresuid(s.UID, s.UID, s.UID))
-		if err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, syscall.EPERM) {
-			return fmt.Errorf("becoming user %d: %w", s.UID, err)
-		}
-	}
-	// On all threads; not in a program with C in it, which make does not build.
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 && errno != unix.ENOTSUP {
-		return fmt.Errorf("no new privileges: %w", errno)
-	}
-	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var none [2]unix.CapUserData
-	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])), 0)
-	if errno != 0 {
-		return fmt.Errorf("giving up capabilities: %w (build netman by make, without cgo)", errno)
-	}
-	// To become another user has cleared what the keeper asked of the kernel: that this process dies with it.
-	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
-		return fmt.Errorf("prctl: %w", err)
-	}
-	return nil
 }
 
 // wireOptions are what the keeper was told of the wire.

@@ -28,6 +28,9 @@ func TestWireHasNoPower(t *testing.T) {
 	if status["NoNewPrivs"] != "1" {
 		t.Errorf("NoNewPrivs is %s, want 1: it could run a program that has rights", status["NoNewPrivs"])
 	}
+	if status["Seccomp"] != "2" {
+		t.Errorf("Seccomp is %s, want 2: a filter of system calls", status["Seccomp"])
+	}
 	if lab.ManyUsers() {
 		for _, id := range []string{"Uid", "Gid"} {
 			if strings.Contains(" "+status[id]+" ", " 0 ") {
