@@ -19,9 +19,12 @@ func (e *endpoint) sendControl(line circuit.Line) {
 	}
 }
 
+// controlMessages is how many messages one program's control is read for before others get their turn.
+const controlMessages = 16
+
 // controlReady reads what the program says on control.
 func (e *endpoint) controlReady(uint32) {
-	for e.phase != released {
+	for turn := 0; turn < controlMessages && e.phase != released; turn++ {
 		n, err := unix.Read(e.control.fd, e.l.line)
 		switch {
 		case err == unix.EINTR:

@@ -36,7 +36,7 @@ func circuitRowOf(c *node.Circuit, side string) circuitRow {
 
 // acceptor is who takes the calls for a resident service: a listener at the door.
 type acceptor interface {
-	// offer gives it a call: false if it takes none now.
+	// offer gives it a call: false if it takes none now, and another may.
 	offer(c *node.Circuit) bool
 	// shares says whether others may register the same name.
 	shares() bool
@@ -46,8 +46,6 @@ type acceptor interface {
 func (l *loop) register(name string, a acceptor) (s *service, errno, why string) {
 	s = l.services[name]
 	switch {
-	case s == nil && len(l.services) >= maxNames:
-		return nil, "EINVAL", fmt.Sprintf("%d names are registered already", maxNames)
 	case s == nil:
 		if err := l.node.Register(name); err != nil {
 			return nil, "EINVAL", err.Error()
@@ -71,6 +69,9 @@ func (l *loop) withdraw(s *service, a acceptor) {
 	if len(s.acceptors) == 0 && l.services[s.name] == s {
 		delete(l.services, s.name)
 		l.node.Unregister(s.name)
+		if t := l.offers[s.name]; t != nil {
+			l.takeTransient(t) // servtab has come to name it meanwhile
+		}
 	}
 }
 

@@ -270,11 +270,11 @@ func (k *keeper) reload() {
 	k.mu.Lock()
 	k.services = services
 	k.mu.Unlock()
-	k.takeResidents(services)
 	if err := k.tellServices(services); err != nil {
 		log.Printf("reload: %v", err)
 		return
 	}
+	k.takeResidents(services) // whose names are free now
 	log.Printf("reload: %s: %d services", k.opt.servtab, len(services))
 }
 

@@ -44,10 +44,24 @@ func openDoor(path string) (*keptDoor, error) {
 	return &keptDoor{path: path, lock: lock, fd: fd}, nil
 }
 
-// listenSeqpacket replaces whatever stands at path by a listening socket.
+// maxSocketPath is the longest path of a Unix socket, in octets (unix(7)).
+const maxSocketPath = 107
+
+// listenSeqpacket replaces the socket that a dead netman has left at path.
 func listenSeqpacket(path string) (int, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if len(path) > maxSocketPath {
+		return -1, fmt.Errorf("the path of a socket has at most %d octets: give another with --door", maxSocketPath)
+	}
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
 		return -1, err
+	case info.Mode().Type() != os.ModeSocket:
+		return -1, errors.New("there is something that is no socket; move it away, or give netman another door with --door")
+	default:
+		if err := os.Remove(path); err != nil {
+			return -1, err
+		}
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -115,7 +129,9 @@ func (all userNames) of(uid uint32) caller {
 	c := caller{name: strconv.Itoa(int(uid)), admin: uid == 0 || uid == uint32(os.Getuid()), group: ^uint32(0)}
 	group, err := user.LookupGroup("dnet")
 	if err == nil {
-		c.group = parseID(group.Gid)
+		if gid, err := parseID(group.Gid); err == nil {
+			c.group = gid
+		}
 	}
 	if u, err := user.LookupId(c.name); err == nil && names.CheckUser(u.Username) == nil {
 		c.name = u.Username

@@ -15,7 +15,6 @@ import (
 const (
 	backlog   = 128             // calls that wait for its answer; a further one is cleared 01
 	offerTime = 8 * time.Second // after which a call that it did not answer is cleared 01; shorter than the caller's T21
-	maxNames  = 4096            // names registered at the door
 )
 
 // listener is a resident server at the door: it is offered the calls for its name and answers each.
@@ -73,13 +72,15 @@ func (lis *listener) offer(c *node.Circuit) bool {
 	l := lis.l
 	data, err := dataPair()
 	if err != nil {
-		return false
+		l.scarce(c, err)
+		return true
 	}
 	defer unix.Close(data[1])
 	control, err := seqpacketPair()
 	if err != nil {
 		unix.Close(data[0])
-		return false
+		l.scarce(c, err)
+		return true
 	}
 	defer unix.Close(control[1])
 	line := circuit.Line{Verb: "call", Keys: []circuit.Key{

@@ -31,10 +31,12 @@ type loop struct {
 	servers  map[uint64]*endpoint // that the keeper starts or has started
 	serverID uint64               // of the last one
 	starting int                  // of them, that do not run yet
+	readers  int                  // of the status, being told
 	visitors int                  // connections to the door that have not said what they want
 	holders  map[holder]struct{}  // of circuits
 
 	services map[string]*service
+	offers   map[string]*service // those of servtab, offered or not
 
 	started  time.Time
 	begun    bool     // the keeper has told all there is to begin with

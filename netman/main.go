@@ -64,8 +64,8 @@ func command() *cobra.Command {
 			return runDaemon(opt, cmd.Flags().Changed("config"))
 		},
 	}
-	root.PersistentFlags().StringVarP(&opt.servtab, "config", "c", defaultServtab, "the servtab `FILE`")
 	root.PersistentFlags().StringVar(&opt.door, "door", doorPath(), "the `PATH` of the door's socket")
+	servtabFlag(root, &opt)
 	flags := root.Flags()
 	flags.StringVarP(&opt.ifaces, "interface", "i", "", "the interfaces to use, as `IFACE,…` (default: every physical one that is up)")
 	flags.StringVar(&opt.machine, "machine", "", "the `NAME` of this machine")
@@ -86,13 +86,21 @@ func doorPath() string {
 	return circuit.DoorPath
 }
 
+func servtabFlag(cmd *cobra.Command, opt *options) {
+	cmd.Flags().StringVarP(&opt.servtab, "config", "c", defaultServtab, "the servtab `FILE`")
+}
+
 func checkCommand(opt *options) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "check", Short: "check servtab and say what it offers, without starting anything", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			setup, err := prepare(*opt, cmd.Flags().Changed("config"))
 			if err != nil {
 				return err
+			}
+			if _, err := os.Stat(opt.servtab); err != nil {
+				fmt.Printf("no %s: machine %s offers nothing, and calls others\n", opt.servtab, setup.machine)
+				return nil
 			}
 			fmt.Printf("%s: good: machine %s, %d services\n", opt.servtab, setup.machine, len(setup.services))
 			for _, name := range sortedKeys(setup.services) {
@@ -102,6 +110,8 @@ func checkCommand(opt *options) *cobra.Command {
 			return nil
 		},
 	}
+	servtabFlag(cmd, opt)
+	return cmd
 }
 
 func (id identity) describe() string {
@@ -147,7 +157,7 @@ func prepare(opt options, named bool) (*setup, error) {
 	}
 	if opt.faults != "" {
 		if _, err := ether.ParseFaults(opt.faults); err != nil {
-			return nil, fmt.Errorf("--faults: %w", err)
+			return nil, fmt.Errorf("--%w", err) // it begins with "faults: "
 		}
 	}
 	return s, nil

@@ -44,7 +44,7 @@ type memo struct {
 	Failed  bool         `json:"failed,omitempty"`
 	Text    string       `json:"text,omitempty"`
 	Error   string       `json:"error,omitempty"`
-	Down    bool         `json:"down,omitempty"` // the Error of a port: its interface is down
+	Scarce  bool         `json:"scarce,omitempty"` // the Error is that of descriptors, memory or processes that are used up
 	Link    ether.Link   `json:"link,omitzero"`
 	Offer   serviceOffer `json:"offer,omitzero"`
 	Setup   *wireSetup   `json:"setup,omitempty"`

@@ -19,17 +19,18 @@ const batchFrames = 64
 
 // port is an interface of this machine, with the same number for as long as netman runs: it may go and come back.
 type port struct {
-	l     *loop
-	id    int // the node's number
-	name  string
-	link  ether.Link // as it was when opened
-	ether ether.Port // with its wrappers; nil while the interface is down or gone
-	raw   *ether.Raw
-	batch *ether.Batch
-	desc  *desc
-	asked bool   // the keeper is asked to open it
-	guard int    // holds the interface for this netman, see holdInterface
-	lost  uint64 // frames that the wire did not take
+	l      *loop
+	id     int // the node's number
+	name   string
+	link   ether.Link // as it was when opened
+	ether  ether.Port // with its wrappers; nil while the interface is down or gone
+	raw    *ether.Raw
+	batch  *ether.Batch
+	desc   *desc
+	asked  bool           // the keeper is asked to open it
+	guard  int            // holds the interface for this netman, see holdInterface
+	unsent uint64         // frames that the wire did not take
+	lost   ether.RawStats // of sockets that are closed
 }
 
 // wireOptions are what servtab and the command line say of the wire.
@@ -148,10 +149,29 @@ func (l *loop) opened(m *memo, fds []int) {
 // close ends the links on the port at once.
 func (p *port) close() {
 	p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
+	p.count()
 	p.l.descs[p.desc.fd] = nil // closed by its owner, which takes it out of the epoll set
 	p.ether.Close()
 	unix.Close(p.guard)
 	p.ether, p.raw, p.desc = nil, nil, nil
+}
+
+// count keeps what the socket has counted so far.
+func (p *port) count() {
+	if p.raw != nil {
+		s := p.raw.Stats()
+		p.lost.Drops, p.lost.Truncated, p.lost.Full = p.lost.Drops+s.Drops, p.lost.Truncated+s.Truncated, p.lost.Full+s.Full
+	}
+}
+
+// losses are the frames that the socket has lost or not taken since netman's start.
+func (p *port) losses() ether.RawStats {
+	all := p.lost
+	if p.raw != nil {
+		s := p.raw.Stats()
+		all.Drops, all.Truncated, all.Full = all.Drops+s.Drops, all.Truncated+s.Truncated, all.Full+s.Full
+	}
+	return all
 }
 
 // receiveWindow is how many frames for one link a receive buffer holds when a few links share it (protocol.md 3). The kernel accounts
@@ -181,14 +201,14 @@ func (p *port) send(frames [][]byte) {
 		frames = frames[n:]
 		switch {
 		case errors.Is(err, ether.ErrTooLong) || errors.Is(err, ether.ErrTooShort):
-			p.lost++
+			p.unsent++
 			frames = frames[1:]
 		case err != nil:
-			p.lost += uint64(len(frames))
+			p.unsent += uint64(len(frames))
 			p.fail(err)
 			return
 		case n == 0 && tries > 3:
-			p.lost += uint64(len(frames))
+			p.unsent += uint64(len(frames))
 			return
 		case n == 0:
 			unix.Poll([]unix.PollFd{{Fd: int32(p.desc.fd), Events: unix.POLLOUT}}, 1)
@@ -201,9 +221,10 @@ func (p *port) fail(err error) {
 	p.l.count(p.name + ": " + err.Error())
 	if errors.Is(err, ether.ErrDown) {
 		p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
+		failed := p.ether
 		p.l.post(func() {
 			// The link may be up again before rtnetlink was read.
-			if p.ether != nil {
+			if p.ether == failed {
 				p.l.reopen(p)
 			}
 		})

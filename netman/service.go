@@ -82,6 +82,7 @@ type spawnResult struct {
 	in, out, control *desc
 	pid              int
 	err              error
+	scarce           bool // for want of descriptors, memory or processes
 }
 
 // serverStarted takes what the keeper says of a server: it runs, and fds are our ends, or there is none.
@@ -93,7 +94,7 @@ func (l *loop) serverStarted(m *memo, fds []int) {
 	}
 	if m.Error != "" {
 		circuit.CloseFds(fds)
-		l.spawned(e, spawnResult{err: errors.New(m.Error)})
+		l.spawned(e, spawnResult{err: errors.New(m.Error), scarce: m.Scarce})
 		return
 	}
 	r := spawnResult{pid: m.PID, in: &desc{fd: fds[0]}}
@@ -130,6 +131,11 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 		log.Printf("service %s: %v", s.service.name, r.err)
 		l.changeRunning(s.service, -1)
 		s.exited = true
+		if r.scarce {
+			l.scarce(e.c, r.err)
+			e.release()
+			return
+		}
 		e.refuse(diagServerFailed, "cannot start the server of "+s.service.name)
 		return
 	}
@@ -146,6 +152,12 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 	e.start()
 }
 
+// scarce refuses a call for which there are no descriptors left.
+func (l *loop) scarce(c *node.Circuit, err error) {
+	l.count("calls refused: no descriptors or memory left")
+	c.Clear(l.now, x25.CauseCongestion, 0, err.Error(), &l.out)
+}
+
 // serverExited is told when a server has ended.
 func (l *loop) serverExited(e *endpoint, failed bool) {
 	s := e.server
@@ -156,6 +168,7 @@ func (l *loop) serverExited(e *endpoint, failed bool) {
 
 // takeServices makes the services of servtab those that this machine offers. What is running stays as it is.
 func (l *loop) takeServices(services map[string]*service) {
+	l.offers = services
 	for _, name := range sortedKeys(l.services) {
 		if old := l.services[name]; old.transient && services[name] == nil {
 			delete(l.services, name)

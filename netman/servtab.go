@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ import (
 // defaultServtab is read when -c names no other; it may be missing.
 const defaultServtab = "/etc/dnet/servtab.toml"
 
-// servtab is the file of that name : what this machine is called, its links, what it offers.
+// servtab is the file of that name: what this machine is called, its links, what it offers.
 type servtab struct {
 	Machine   string         `toml:"machine"`
 	Tolerance string         `toml:"tolerance"`
@@ -30,7 +31,7 @@ type servtab struct {
 	Services  []serviceEntry `toml:"service"`
 
 	path string
-	meta toml.MetaData
+	text string
 }
 
 type linkEntry struct {
@@ -48,7 +49,7 @@ type serviceEntry struct {
 	Exec []string `toml:"exec"`
 	Mode string   `toml:"mode"` // "" or "circuit", "bytes"
 	User string   `toml:"user"`
-	Max  int      `toml:"max"` // calls at once; 0: maxServers
+	Max  *int     `toml:"max"` // calls at once; not given: maxServers
 
 	Resident bool `toml:"resident"` // netman starts it once, and it registers the name
 }
@@ -66,7 +67,8 @@ func readServtab(path string, named bool) (*servtab, error) {
 	if err != nil {
 		return nil, err
 	}
-	st.meta, err = toml.Decode(string(text), st)
+	st.text = string(text)
+	meta, err := toml.Decode(st.text, st)
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
 		// Position.Line is one too many where a newline is at fault.
@@ -74,13 +76,33 @@ func readServtab(path string, named bool) (*servtab, error) {
 		return nil, fmt.Errorf("%s:%d: %s", path, line, parse.Message)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, typeError(path, err)
 	}
-	if unknown := st.meta.Undecoded(); len(unknown) > 0 {
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
 		return nil, fmt.Errorf("%s:%d: unknown key %q", path, keyLine(string(text), key), key)
 	}
 	return st, nil
+}
+
+// wrongType is how the library says that a value has another type than its key.
+var wrongType = regexp.MustCompile(`^toml: line (\d+) \(last key "(.+)"\): incompatible types: TOML value has type (\S+); destination has type (\S+)$`)
+
+// typeError names the line, the key and what it wants.
+func typeError(path string, err error) error {
+	m := wrongType.FindStringSubmatch(err.Error())
+	if m == nil {
+		return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	kinds := map[string]string{"string": "a text", "slice": "a list", "array": "a list", "[]any": "a list", "integer": "a number", "int": "a number",
+		"int64": "a number", "float64": "a number", "boolean": "true or false", "bool": "true or false"}
+	kind := func(name string) string {
+		if text, ok := kinds[name]; ok {
+			return text
+		}
+		return name
+	}
+	return fmt.Errorf("%s:%s: %s is %s; it must be %s", path, m[1], m[2], kind(m[3]), kind(m[4]))
 }
 
 // keyLine finds the line of an undecoded key, of which the library tells only the name: the first one in the table that it names.
@@ -97,6 +119,11 @@ func keyLine(text string, key toml.Key) int {
 			name = table + "." + name
 		}
 		if name == strings.Join(key, ".") {
+			return i + 1
+		}
+	}
+	for i, line := range strings.Split(text, "\n") { // in an inline table
+		if last := key[len(key)-1]; strings.Contains(strings.ReplaceAll(line, " ", ""), last+"=") {
 			return i + 1
 		}
 	}
@@ -179,14 +206,29 @@ func (st *servtab) services(machine string) (map[string]*program, error) {
 	for i, entry := range st.Services {
 		s, err := entry.service(machine)
 		if err != nil {
-			return nil, fmt.Errorf("%s: service %d (%q): %w", st.path, i+1, entry.Name, err)
+			return nil, fmt.Errorf("%s:%d: service %d (%q): %w", st.path, st.serviceLine(i), i+1, entry.Name, err)
 		}
 		if all[s.name] != nil {
-			return nil, fmt.Errorf("%s: service %s is there twice", st.path, s.name)
+			return nil, fmt.Errorf("%s:%d: service %s is there twice", st.path, st.serviceLine(i), s.name)
 		}
 		all[s.name] = s
 	}
+	if len(all) > names.MaxServices {
+		return nil, fmt.Errorf("%s: %d services; a machine has at most %d", st.path, len(all), names.MaxServices)
+	}
 	return all, nil
+}
+
+// serviceLine is the line on which service i begins.
+func (st *servtab) serviceLine(i int) int {
+	for n, line := range strings.Split(st.text, "\n") {
+		if strings.HasPrefix(strings.ReplaceAll(strings.TrimSpace(line), " ", ""), "[[service]]") {
+			if i--; i < 0 {
+				return n + 1
+			}
+		}
+	}
+	return 1
 }
 
 func (entry serviceEntry) service(machine string) (*program, error) {
@@ -196,12 +238,15 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 	if len(entry.Exec) == 0 {
 		return nil, errors.New("exec is missing: the program and its arguments")
 	}
-	s := &program{max: entry.Max, user: entry.User, argv: append([]string(nil), entry.Exec...)}
+	s := &program{user: entry.User, argv: append([]string(nil), entry.Exec...)}
 	s.name = names.FoldService(strings.ReplaceAll(entry.Name, "%m", machine))
 	if err := names.CheckService(s.name); err != nil {
 		return nil, err
 	}
-	if _, of, _ := names.SplitService(s.name); of != "" && of != machine {
+	switch label, of, _ := names.SplitService(s.name); {
+	case label == "netman" && of == machine:
+		return nil, fmt.Errorf("%s is netman's own name", s.name)
+	case of != "" && of != machine:
 		return nil, fmt.Errorf("%s is a name of the machine %s, and this is %s (write %%m for this machine's name)", s.name, of, machine)
 	}
 	s.resident = entry.Resident
@@ -213,17 +258,18 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 	default:
 		return nil, fmt.Errorf("unknown mode %q: it is \"circuit\" or \"bytes\"", entry.Mode)
 	}
-	if s.resident && (s.bytes || s.max != 0) {
+	if s.resident && (s.bytes || entry.Max != nil) {
 		return nil, errors.New("a resident server has no mode and no max: it answers each call itself")
 	}
 	if s.resident {
 		s.argv = s.argv[:len(entry.Exec)]
 	}
-	if s.max < 0 {
-		return nil, fmt.Errorf("max = %d: it is at least 1", s.max)
+	if entry.Max != nil && *entry.Max < 1 {
+		return nil, fmt.Errorf("max = %d: it is at least 1", *entry.Max)
 	}
-	if s.max == 0 {
-		s.max = maxServers
+	s.max = maxServers
+	if entry.Max != nil {
+		s.max = *entry.Max
 	}
 	var err error
 	if s.path, err = findProgram(entry.Exec[0]); err != nil {
@@ -304,16 +350,27 @@ func lookUser(name string) (identity, error) {
 		return identity{}, fmt.Errorf("user: no user %s on this machine", name)
 	}
 	id := identity{name: name, home: u.HomeDir}
-	id.uid, id.gid = parseID(u.Uid), parseID(u.Gid)
-	if ids, err := u.GroupIds(); err == nil {
-		for _, g := range ids {
-			id.groups = append(id.groups, parseID(g))
-		}
+	id.uid, err = parseID(u.Uid)
+	if err == nil {
+		id.gid, err = parseID(u.Gid)
+	}
+	ids, _ := u.GroupIds()
+	for _, g := range ids {
+		gid, wrong := parseID(g)
+		err = errors.Join(err, wrong)
+		id.groups = append(id.groups, gid)
+	}
+	if err != nil {
+		return identity{}, fmt.Errorf("user: %s: %w", name, err)
 	}
 	return id, nil
 }
 
-func parseID(s string) uint32 {
-	n, _ := strconv.ParseUint(s, 10, 32)
-	return uint32(n)
+// parseID reads the number of a user or a group. No number must come to stand for root.
+func parseID(s string) (uint32, error) {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 1<<32-1 {
+		return 0, fmt.Errorf("the number %q is none that a user or group can have", s)
+	}
+	return uint32(n), nil
 }

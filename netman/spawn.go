@@ -31,7 +31,7 @@ func (k *keeper) start(m *memo) {
 	}
 	answer := &memo{Kind: "started", ID: m.ID}
 	if err != nil {
-		answer.Error = err.Error()
+		answer.Error, answer.Scarce = err.Error(), scarce(err)
 	} else {
 		answer.PID = cmd.Process.Pid
 	}
@@ -40,6 +40,16 @@ func (k *keeper) start(m *memo) {
 	if err == nil {
 		go k.await(m.ID, cmd, s.bytes)
 	}
+}
+
+// scarce tells that something is used up, and may be there again.
+func scarce(err error) bool {
+	for _, errno := range []error{unix.EMFILE, unix.ENFILE, unix.EAGAIN, unix.ENOMEM, unix.ENOBUFS} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
 }
 
 // admit finds the service of a call and counts its server, if it may have one more.
@@ -117,6 +127,9 @@ func (k *keeper) serverEnv(s *program) []string {
 	}
 	if s.as.name != "" {
 		env = append(env, "USER="+s.as.name, "LOGNAME="+s.as.name)
+	}
+	if tz, ok := os.LookupEnv("TZ"); ok {
+		env = append(env, "TZ="+tz)
 	}
 	if s.user != "" {
 		env = append(env, "DNET_USER="+s.user)

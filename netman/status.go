@@ -14,6 +14,11 @@ import (
 // status answers a `status WHAT` line with JSON lines, then the end of file (protocol.md 5). The state is copied here, by its
 // owner; it is rendered and written elsewhere.
 func (v *visitor) status(line circuit.Line) {
+	if v.l.readers >= maxReaders {
+		v.l.count("door: status readers turned away")
+		v.fail("EBUSY", fmt.Sprintf("%d programs are reading the status already: try again", maxReaders))
+		return
+	}
 	var rows []any
 	switch what := line.Word(0); what {
 	case "counters":
@@ -33,27 +38,37 @@ func (v *visitor) status(line circuit.Line) {
 		v.refuse(fmt.Sprintf("status %s is not in this version of netman", what))
 		return
 	}
-	fd := v.desc.fd
+	l, fd := v.l, v.desc.fd
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-	v.l.forget(v.desc)
+	l.forget(v.desc)
 	if err != nil {
+		l.count("door: no descriptors left")
 		return
 	}
-	go writeRows(dup, rows)
+	l.readers++
+	go func() {
+		writeRows(dup, rows)
+		l.post(func() { l.readers-- })
+	}()
 }
 
-// writeRows writes one JSON object per record, and gives up on a reader that takes none for 10 s.
+// maxReaders bounds those who are being told the status: a further one is told to come again.
+const maxReaders = 64
+
+// readerTime is how long a reader of the status may take.
+const readerTime = 10 * time.Second
+
+// writeRows writes one JSON object per record. The descriptor is non-blocking: a slow reader costs no thread.
 func writeRows(fd int, rows []any) {
 	f := os.NewFile(uintptr(fd), "status")
 	defer f.Close()
-	unix.SetNonblock(fd, false)
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: 10})
+	f.SetWriteDeadline(time.Now().Add(readerTime))
 	for _, row := range rows {
 		text, err := json.Marshal(row)
 		if err != nil {
 			return
 		}
-		if _, err := unix.Write(fd, text); err != nil {
+		if _, err := f.Write(text); err != nil {
 			return
 		}
 	}
@@ -129,12 +144,13 @@ func (l *loop) allCounters() map[string]uint64 {
 		all[name] += count
 	}
 	for _, p := range l.ports {
-		if p.lost > 0 {
-			all["frames that "+p.name+" did not take"] += p.lost
-		}
-		if p.raw != nil {
-			if drops := p.raw.Drops(); drops > 0 {
-				all["frames lost by the receive buffer of "+p.name] += drops
+		lost := p.losses()
+		for name, count := range map[string]uint64{
+			"frames that " + p.name + " did not take": p.unsent, "frames lost by the receive buffer of " + p.name: lost.Drops,
+			"frames longer than the MTU of " + p.name: lost.Truncated, "sends for which " + p.name + " had no room": lost.Full,
+		} {
+			if count > 0 {
+				all[name] += count
 			}
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -26,10 +28,16 @@ func ncCommand(opt *options) *cobra.Command {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			c, err := ncCircuit(ctx, args[0], listen, opt.door)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], plain(err))
+			if err == nil {
+				err = join(ctx, c, !listen)
 			}
-			return join(ctx, c)
+			switch {
+			case ctx.Err() != nil:
+				return errInterrupted
+			case err != nil:
+				return named(args[0], plain(err))
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&listen, "listen", "l", false, "register the service and take one call")
@@ -55,35 +63,75 @@ func ncCircuit(ctx context.Context, name string, listen bool, door string) (*cir
 	return call.Accept()
 }
 
-// join copies both ways until both directions have ended, or the other end closes.
-func join(ctx context.Context, c *circuit.Conn) error {
+// lastWord is how long the caller waits, after both directions have ended, to hear how the other end fared.
+const lastWord = time.Second
+
+// join copies both ways until both directions have ended, or the other end closes. Whoever has called waits to be told how it ended.
+func join(ctx context.Context, c *circuit.Conn, called bool) error {
 	defer context.AfterFunc(ctx, func() { c.Close() })()
-	sent := make(chan struct{})
+	sent := make(chan error, 1)
 	go func() {
-		defer close(sent)
-		if _, err := io.Copy(c, os.Stdin); err == nil {
+		in := &input{}
+		if _, err := io.Copy(c, in); in.err != nil {
+			sent <- fmt.Errorf("standard input: %w", in.err)
+			c.Abort(0, "")
+		} else if sent <- nil; err == nil {
 			c.CloseWrite()
 		}
 	}()
 	_, err := io.Copy(os.Stdout, c)
+	var wrong error
 	if err == nil {
 		select {
-		case <-sent:
+		case wrong = <-sent:
 		case <-c.Done():
 		}
-		err = c.Close()
+		if called && wrong == nil {
+			select {
+			case <-c.Done():
+				_, err = c.Read(make([]byte, 1))
+			case <-time.After(lastWord):
+			}
+			if err == io.EOF {
+				err = nil
+			}
+		}
+		if end := c.Close(); err == nil {
+			err = end
+		}
+	} else {
+		select {
+		case wrong = <-sent:
+		default:
+		}
 	}
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
+	switch {
+	case wrong != nil:
+		return wrong
+	case ctx.Err() != nil:
+		return errInterrupted
 	}
 	return plain(err)
 }
 
+// input is standard input, which keeps its own errors apart from those of the circuit.
+type input struct{ err error }
+
+func (in *input) Read(p []byte) (int, error) {
+	n, err := os.Stdin.Read(p)
+	if err != nil && err != io.EOF {
+		in.err = errors.Unwrap(err)
+	}
+	return n, err
+}
+
+var errInterrupted = errors.New("interrupted")
+
 // plain takes the wrapping of package net off an error: netman's messages name the service themselves.
 func plain(err error) error {
-	var cleared *circuit.Cleared
-	if errors.As(err, &cleared) {
-		return cleared
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
 	}
 	return err
 }
@@ -97,6 +145,9 @@ func waitCommand(opt *options) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
+			if limit < 0 {
+				return fmt.Errorf("--timeout: %v is less than no time", limit)
+			}
 			if limit > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, limit)
@@ -109,14 +160,14 @@ func waitCommand(opt *options) *cobra.Command {
 					return nil
 				}
 				if !errors.Is(err, errNobody) {
-					return err
+					return named(args[0], err)
 				}
 				select {
 				case <-ctx.Done():
 					if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 						return fmt.Errorf("%s: nobody offered it within %v", args[0], limit)
 					}
-					return errors.New("interrupted")
+					return errInterrupted
 				case <-time.After(500 * time.Millisecond):
 				}
 			}
@@ -124,6 +175,14 @@ func waitCommand(opt *options) *cobra.Command {
 	}
 	cmd.Flags().DurationVarP(&limit, "timeout", "w", 0, "give up after this `TIME`, such as 30s (default: never)")
 	return cmd
+}
+
+// named puts what was asked for before an error, unless that names it itself.
+func named(service string, err error) error {
+	if service != "" && strings.HasPrefix(err.Error(), service) {
+		return err
+	}
+	return fmt.Errorf("%q: %w", service, err)
 }
 
 // errNobody is when no machine offers a name.
@@ -139,6 +198,9 @@ func findService(door, name string) (machine string, err error) {
 	buf := make([]byte, circuit.MaxLine)
 	n, fds, err := circuit.RecvFds(fd, buf)
 	circuit.CloseFds(fds)
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET) {
+		return "", errGone
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", door, err)
 	}
@@ -153,6 +215,9 @@ func findService(door, name string) (machine string, err error) {
 	}
 	return "", errNobody
 }
+
+// errGone is a netman that ended while it was asked.
+var errGone = errors.New("netman has gone while it was asked")
 
 // visit knocks at the door with a first line.
 func visit(door string, line circuit.Line) (fd int, err error) {

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -28,7 +29,12 @@ func TestBadInput(t *testing.T) {
 		{"string without end", "\n\nmachine = \"doc\n", nil, []string{"/root/tab.toml:3: "}},
 		{"number for a string", "machine = 3\n", nil, []string{"/root/tab.toml", "machine"}},
 		{"string for a number", service + "max = \"three\"\n", nil, []string{"/root/tab.toml", "max"}},
-		{"negative max", service + "max = -1\n", nil, []string{"/root/tab.toml", "x", "max"}},
+		{"negative max", service + "max = -1\n", nil, []string{"/root/tab.toml:1: ", "x", "max"}},
+		{"no calls at all", service + service + "max = 0\n", nil, []string{"/root/tab.toml:6: ", "x", "max"}},
+		{"text for a list", "\n[[service]]\nname = \"x\"\nexec = \"/bin/cat\"\n", nil, []string{"/root/tab.toml:4: ", "exec", "a list"}},
+		{"unknown key in an inline table", "\n\nsecurity = { mood = \"open\" }\n", nil, []string{"/root/tab.toml:3: ", "mood"}},
+		{"netman's own name", strings.Replace(service, "\"x\"", "\"netman.%m\"", 1), nil, []string{"/root/tab.toml:1: ", "netman.doc"}},
+		{"more services than a machine has", many(4097), nil, []string{"/root/tab.toml", "4097", "4096"}},
 		{"missing executable", "[[service]]\nname = \"x\"\nexec = [\"/no/such/program\"]\n", nil, []string{"/root/tab.toml", "\"x\"", "/no/such/program"}},
 		{"missing command", "[[service]]\nname = \"x\"\nexec = [\"no-such-program\"]\n", nil, []string{"/root/tab.toml", "\"x\"", "no-such-program"}},
 		{"a file that is no program", "[[service]]\nname = \"x\"\nexec = [\"/etc/passwd\"]\n", nil, []string{"/root/tab.toml", "\"x\"", "/etc/passwd"}},
@@ -62,17 +68,41 @@ func TestBadInput(t *testing.T) {
 		{"no such servtab", "", []string{"-c", "/root/nosuch.toml"}, []string{"/root/nosuch.toml"}},
 		{"capture in no directory", "", []string{"--pcap", "/no/such/dir"}, []string{"--pcap", "/no/such/dir"}},
 		{"door in no directory", "", []string{"--door", "/proc/no/door"}, []string{"/proc/no"}},
+		{"long door", "", []string{"--door", "/run/" + strings.Repeat("x", 200)}, []string{"--door", "107 octets"}},
+		{"door where a file is", "", []string{"--door", "/root/tab.toml"}, []string{"/root/tab.toml", "no socket"}},
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			write(t, doc, "/root/tab.toml", bad.servtab)
 			p := run(t, doc, "netman", append([]string{"-c", "/root/tab.toml"}, bad.args...)...)
 			refused(t, p, bad.says...)
+			if tab := sh(t, doc, "cat /root/tab.toml"); tab != bad.servtab {
+				t.Errorf("/root/tab.toml is now %.200q", tab)
+			}
 			if left := sh(t, doc, "cd /run && find . -type s; ls -d /run/dnet/door 2>/dev/null || true"); left != "" {
 				t.Errorf("left behind: %q", left)
 			}
 		})
 	}
 	doc.Netman() // after all that it starts
+}
+
+// many is a servtab of so many services.
+func many(services int) string {
+	var text strings.Builder
+	for i := range services {
+		fmt.Fprintf(&text, "[[service]]\nname = \"x%d\"\nexec = [\"/bin/cat\"]\nmode = \"bytes\"\nuser = \"root\"\n", i)
+	}
+	return text.String()
+}
+
+// A user whose number cannot be read is not root.
+func TestUserWithoutNumber(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, lab.Config{Machines: []string{"doc"}})
+	doc := l.Machine("doc")
+	sh(t, doc, "echo 'weird:x:-2:-2::/:' >>/etc/passwd")
+	write(t, doc, "/root/tab.toml", "[[service]]\nname = \"id\"\nexec = [\"id\"]\nmode = \"bytes\"\nuser = \"weird\"\n")
+	refused(t, run(t, doc, "netman", "-c", "/root/tab.toml"), "/root/tab.toml", "weird", "-2")
 }
 
 // refused asks a netman that has ended for a message and a status.

@@ -308,6 +308,17 @@ func TestReload(t *testing.T) {
 		t.Errorf("netman does not say that the server has ended:\n%s", &netman.stderr)
 	}
 
+	// A name may go from a server that stays to one for each call, and back.
+	once := "[[service]]\nname = \"once.%m\"\nexec = [\"tac\"]\nmode = \"bytes\"\nuser = \"root\"\n"
+	for range 2 {
+		reload(once, "netman: reload: /etc/dnet/servtab.toml: 1 services\n")
+		eventually(t, "a server is started for each call", func() bool { return call("once.doc").stdout.String() == "hello" })
+		reload(twice, "netman: reload: /etc/dnet/servtab.toml: 1 services\n")
+		eventually(t, "the resident server has a call", func() bool { p := call("once.doc"); return p.status() == 0 && p.stdout.String() == "" })
+	}
+	reload(filter("tac.%m", "", "tac"), "netman: reload: /etc/dnet/servtab.toml: 1 services\n")
+	eventually(t, "the other service is there", func() bool { return call("tac.doc").status() == 0 })
+
 	reload("bad = 1\n", "netman: reload: /etc/dnet/servtab.toml:1: unknown key \"bad\"")
 	call("tac.doc").must(t, "hello", "", 0)
 

@@ -176,6 +176,11 @@ func (d *Directory) Has(service string) bool {
 	return ok
 }
 
+// Holds tells whether a name is this machine's: a registered service, or netman's own name, once that is claimed.
+func (d *Directory) Holds(service string) bool {
+	return d.Has(service) || service == d.own() && d.claim.state == claimed
+}
+
 // Busy tells whether a registered service is busy.
 func (d *Directory) Busy(service string) bool { return d.services[service] }
 

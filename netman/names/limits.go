@@ -7,11 +7,14 @@ type Limits struct {
 	Queries  int // being asked by this machine: Query returns ErrQueries. 4096
 	Answers  int // kept for one query: further stations are counted as "answers full". 16
 	Stations int // known: the one not heard for longest is forgotten. 1024
-	Services int // registered on this machine: Register returns an error. 1024
+	Services int // registered on this machine: Register returns an error. MaxServices
 	Held     int // answers held back for their jitter: further ones go at once. 256
 	Rivals   int // machines that claim our name when we do: further ones are counted as "rivals full". 16
 	Clashes  int // stations reported with our name: further ones are counted as "clashes full". 64
 }
+
+// MaxServices is how many services a machine may offer.
+const MaxServices = 4096
 
 func (l Limits) withDefaults() Limits {
 	set := func(limit *int, value int) {
@@ -22,7 +25,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Queries, 4096)
 	set(&l.Answers, 16)
 	set(&l.Stations, 1024)
-	set(&l.Services, 1024)
+	set(&l.Services, MaxServices)
 	set(&l.Held, 256)
 	set(&l.Rivals, 16)
 	set(&l.Clashes, 64)

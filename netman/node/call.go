@@ -31,7 +31,7 @@ func (n *Node) Locate(now time.Time, service string, out *Out) (*Circuit, error)
 		return nil, err
 	}
 	c := &Circuit{Service: service, caller: true, locate: true, node: n}
-	if n.dir.Has(service) {
+	if n.dir.Holds(service) {
 		n.located(c, n.cfg.Machine, out)
 	} else {
 		n.look(now, c, out)
