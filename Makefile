@@ -1,7 +1,7 @@
 # make            builds the commands into bin/
 # make demo       three machines on one network, in namespaces, and a shell on one of them
 # make test       everything that is tested; the last line says what was skipped, for want of what
-# make bench fuzz sim soak mutants install clean
+# make bench fuzz sim soak race mutants install clean
 #
 # The parts of `make test` are targets too: tidy vet unit fuzz sim machines demo-test.
 
@@ -13,7 +13,7 @@ FUZZTIME = 3s
 SHELL    = /bin/bash
 .SHELLFLAGS = -e -o pipefail -c
 
-.PHONY: all test demo bench fuzz sim soak mutants install clean tests tidy vet unit machines demo-test bin/demo
+.PHONY: all test demo bench fuzz sim soak race mutants install clean tests tidy vet unit machines demo-test bin/demo
 
 all:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ $(COMMANDS:%=./%)
@@ -65,6 +65,11 @@ sim:
 # The real commands, on machines made of namespaces.
 machines: all
 	$(GO) test -race -count 1 ./test/...
+
+# The same with the race detector in the commands too, which makes them several times slower.
+race:
+	CGO_ENABLED=1 $(GO) build -race -o bin/race/ $(COMMANDS:%=./%)
+	DNET_BIN=$(CURDIR)/bin/race $(GO) test -race -count 1 ./test
 
 # The demo ends by itself without a terminal. Root repeats it as a user who owns nothing.
 demo-test: bin/demo

@@ -10,16 +10,19 @@ import (
 	"dnet/test/lab"
 )
 
-// What is wrong is said, in a line that begins with the program's name and has what matters; the status is not 0; and nothing is left.
-func TestBadInput(t *testing.T) {
-	l := lab.New(t, lab.Config{Machines: []string{"doc"}})
-	doc := l.Machine("doc")
-	const service = "[[service]]\nname = \"x\"\nexec = [\"/bin/cat\"]\nmode = \"bytes\"\nuser = \"root\"\n"
-	for _, bad := range []struct {
-		name, servtab string
-		args          []string
-		says          []string
-	}{
+// badInput is something wrong in servtab or on the command line, and what the message about it must have.
+type badInput struct {
+	name, servtab string
+	args          []string
+	says          []string
+}
+
+// goodService is a service with nothing wrong.
+const goodService = "[[service]]\nname = \"x\"\nexec = [\"/bin/cat\"]\nmode = \"bytes\"\nuser = \"root\"\n"
+
+func badInputs() []badInput {
+	const service = goodService
+	return []badInput{
 		{"unknown key at the top", "machine = \"doc\"\n\nspeed = 9\n", nil, []string{"/root/tab.toml:3: ", "speed"}},
 		{"unknown key in a service", service + "maxx = 3\n", nil, []string{"/root/tab.toml:6: ", "maxx"}},
 		{"unknown key in the second service", service + service + "maxx = 3\n", nil, []string{"/root/tab.toml:11: ", "maxx"}},
@@ -70,7 +73,14 @@ func TestBadInput(t *testing.T) {
 		{"door in no directory", "", []string{"--door", "/proc/no/door"}, []string{"/proc/no"}},
 		{"long door", "", []string{"--door", "/run/" + strings.Repeat("x", 200)}, []string{"--door", "107 octets"}},
 		{"door where a file is", "", []string{"--door", "/root/tab.toml"}, []string{"/root/tab.toml", "no socket"}},
-	} {
+	}
+}
+
+// What is wrong is said, in a line that begins with the program's name and has what matters; the status is not 0; and nothing is left.
+func TestBadInput(t *testing.T) {
+	l := lab.New(t, lab.Config{Machines: []string{"doc"}})
+	doc := l.Machine("doc")
+	for _, bad := range badInputs() {
 		t.Run(bad.name, func(t *testing.T) {
 			write(t, doc, "/root/tab.toml", bad.servtab)
 			p := run(t, doc, "netman", append([]string{"-c", "/root/tab.toml"}, bad.args...)...)

@@ -161,8 +161,11 @@ func ip(lines ...string) error {
 	return nil
 }
 
-// binDir is where the project's programs are: beside this program, else bin in the project's root.
+// binDir is where the project's programs are: $DNET_BIN, else beside this program, else bin in the project's root.
 func binDir() string {
+	if dir := os.Getenv("DNET_BIN"); dir != "" {
+		return dir
+	}
 	self, err := os.Executable()
 	root := projectRoot()
 	if err == nil && (root == "" || exists(filepath.Join(filepath.Dir(self), "netman"))) {
