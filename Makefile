@@ -69,7 +69,7 @@ machines: all
 # The same with the race detector in the commands too, which makes them several times slower.
 race:
 	CGO_ENABLED=1 $(GO) build -race -o bin/race/ $(COMMANDS:%=./%)
-	DNET_BIN=$(CURDIR)/bin/race $(GO) test -race -count 1 ./test
+	DNET_BIN=$(CURDIR)/bin/race $(GO) test -race -count 1 -timeout 40m ./test
 
 # The demo ends by itself without a terminal. Root repeats it as a user who owns nothing.
 demo-test: bin/demo
