@@ -2,8 +2,6 @@ package sim
 
 import (
 	"hash/crc32"
-	"strconv"
-	"strings"
 	"time"
 
 	"dnet/netman/node"
@@ -31,7 +29,8 @@ type Machine struct {
 	claimed bool
 
 	services []*service
-	programs []*program // that have not ended
+	servers  []*complexServer // the processes of complex services
+	programs []*program       // that have not ended
 }
 
 // MachineConfig is what a machine is made of.
@@ -59,6 +58,8 @@ type service struct {
 	mute    float64 // chance that a call is never answered
 	plan    func(r *request) plan
 	running int
+	complex bool           // all its circuits are on one descriptor
+	server  *complexServer // then: its process, nil while there is none
 }
 
 // AddMachine puts a machine on the wire. It is down until Start.
@@ -90,6 +91,9 @@ func (m *Machine) offer(s *service) {
 	m.services = append(m.services, s)
 	if m.n != nil {
 		m.n.Register(s.name)
+		if s.complex {
+			m.turn(func(time.Time) { m.serve(s) })
+		}
 	}
 }
 
@@ -114,6 +118,11 @@ func (m *Machine) Start() {
 		m.n.Register(s.name)
 	}
 	m.n.Start(w.time(), &m.out)
+	for _, s := range m.services {
+		if s.complex {
+			m.serve(s)
+		}
+	}
 	m.flush()
 }
 
@@ -130,6 +139,9 @@ func (m *Machine) Crash() {
 		m.w.spare = append(m.w.spare, a.frame)
 	}
 	m.inbox = m.inbox[:0]
+	for len(m.servers) > 0 {
+		m.servers[0].die()
+	}
 	for len(m.programs) > 0 {
 		m.programs[0].release()
 	}
@@ -312,6 +324,7 @@ var eventNames = map[node.EventKind]string{
 	node.Claimed: "claimed", node.Clash: "clash", node.Incoming: "incoming", node.Connected: "connected", node.Cleared: "cleared",
 	node.Data: "data", node.Room: "room", node.Reset: "reset", node.Interrupt: "interrupt",
 	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log",
+	node.Packets: "packets",
 }
 
 // handle takes an event of the node to where it belongs.
@@ -334,6 +347,12 @@ func (m *Machine) handle(ev node.Event) {
 		m.checkLog(ev.Text)
 	case node.Incoming:
 		m.incoming(ev.Circuit)
+	case node.Packets:
+		for _, srv := range m.servers {
+			if srv.k == ev.Complex {
+				srv.pull(w.time())
+			}
+		}
 	default:
 		p, ok := programOf(ev.Circuit)
 		if !ok {
@@ -373,11 +392,23 @@ func (m *Machine) incoming(c *node.Circuit) {
 		w.failf("%s: a call for %s, which it does not offer", m.name, c.Service)
 	case !w.Corrupt && (r.service != c.Service || r.caller.m.name != c.Machine):
 		w.failf("%s: a call of %s for %s; it was %s's for %s", m.name, c.Machine, c.Service, r.caller.m.name, r.service)
+	case s.complex:
+		if s.server == nil || !s.server.k.Offer(w.time(), c, &m.out) {
+			c.Clear(w.time(), x25.CauseBusy, 0, s.name+" is busy", &m.out)
+		}
+		return
 	case s.running >= s.max:
 		c.Clear(w.time(), x25.CauseBusy, 0, s.name+" is busy", &m.out)
 		return
 	}
 	p := w.newProgram(m, c, r, s)
+	c.User = p
+	m.admit(p)
+}
+
+// admit has the server of a call run, refuse, or do nothing.
+func (m *Machine) admit(p *program) {
+	w, r, s := m.w, p.r, p.service
 	r.servers = append(r.servers, p)
 	p.plan = s.plan(r)
 	s.running++
@@ -391,14 +422,5 @@ func (m *Machine) incoming(c *node.Circuit) {
 	}
 }
 
-// requestOf finds the request that a call is, by the user name it carries.
-func (w *World) requestOf(c *node.Circuit) *request {
-	id, err := strconv.Atoi(strings.TrimPrefix(c.PeerUser, "r"))
-	if err == nil && id >= 0 && id < len(w.requests) {
-		return w.requests[id]
-	}
-	if !w.Corrupt {
-		w.failf("a call of user %q, who does not exist", c.PeerUser)
-	}
-	return &request{service: c.Service}
-}
+// requestOf finds the request that a call is.
+func (w *World) requestOf(c *node.Circuit) *request { return w.requestOfUser(c.PeerUser, c.Service) }
