@@ -43,8 +43,8 @@ func orDefault(v *int, standard int) {
 	}
 }
 
-// Offer gives it an Incoming call: false if it has no channel for it, and the call is still the owner's. Nothing more is raised for a
-// circuit that it took.
+// Offer gives it an Incoming call: false if it has no channel for it, or the call is over already, and it is still the owner's. Nothing
+// more is raised for a circuit that it took.
 func (k *Complex) Offer(now time.Time, c *Circuit, out *Out) bool {
 	if k.closed || c.over {
 		return false

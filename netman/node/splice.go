@@ -106,7 +106,7 @@ func (e *spliceEnd) discard(now time.Time) {
 	}
 }
 
-// retryResets resets the ends that could not be reset before: true if there was one.
+// retryResets resets the ends that could not be reset before: true if a splice can go on.
 func (n *Node) retryResets(now time.Time) (done bool) {
 	kept := n.resets[:0]
 	for _, sp := range n.resets {
@@ -120,7 +120,7 @@ func (n *Node) retryResets(now time.Time) (done bool) {
 				e.discard(now)
 				e.waiting = nil
 				e.x.Reset(now, e.cause, e.diag)
-				e.reset, done = false, true
+				e.reset = false
 			}
 		}
 		if sp.ends[network].reset || sp.ends[atDoor].reset {
@@ -128,6 +128,7 @@ func (n *Node) retryResets(now time.Time) (done bool) {
 			continue
 		}
 		sp.relay(now)
+		done = true
 	}
 	clear(n.resets[len(kept):])
 	n.resets = kept

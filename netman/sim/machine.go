@@ -2,6 +2,7 @@ package sim
 
 import (
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"dnet/netman/node"
@@ -355,11 +356,19 @@ func (m *Machine) handle(ev node.Event) {
 		}
 	default:
 		p, ok := programOf(ev.Circuit)
+		if !ok && ev.Kind == node.Cleared && m.isComplex(ev.Circuit.Service) {
+			return // before it was offered
+		}
 		if !ok {
 			w.failf("%s: %s for a circuit that is nobody's", m.name, eventNames[ev.Kind])
 		}
 		p.handle(ev)
 	}
+}
+
+// isComplex says whether the machine offers a service by a complex server.
+func (m *Machine) isComplex(name string) bool {
+	return slices.ContainsFunc(m.services, func(s *service) bool { return s.name == name && s.complex })
 }
 
 // clash: another machine has the name. A netman that does not run yet refuses to; it is tried again.
