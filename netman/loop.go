@@ -26,9 +26,10 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
-	door     *door
-	visitors int                 // connections to the door that have not said what they want
-	holders  map[holder]struct{} // of circuits
+	door      *door
+	visitors  int                 // connections to the door that have not said what they want
+	holders   map[holder]struct{} // of circuits
+	complexes map[*complexServer]struct{}
 
 	servtab   string // its path
 	services  map[string]*service
@@ -64,7 +65,7 @@ var errStopped = errors.New("stopped")
 
 func newLoop() (*loop, error) {
 	l := &loop{
-		scratch: newScratch(), holders: map[holder]struct{}{}, services: map[string]*service{},
+		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
 		spawner: make(chan spawnJob, maxSpawning), counters: map[string]uint64{},
 	}
 	l.now = time.Now()
@@ -171,6 +172,10 @@ func (l *loop) handleEvent(ev node.Event) {
 		l.clash(ev.Text)
 	case node.Incoming:
 		l.incoming(ev.Circuit)
+	case node.Packets:
+		if srv, ok := ev.Complex.User.(*complexServer); ok {
+			srv.toProgram()
+		}
 	default:
 		if h, ok := ev.Circuit.User.(holder); ok {
 			h.handle(ev)

@@ -13,6 +13,7 @@ import (
 // one at the door, which a splice joins.
 type Complex struct {
 	Service string
+	User    any // the owner's
 
 	node    *Node
 	level   *x25.Level
