@@ -86,11 +86,11 @@ func (m *mux) settle(now time.Time) {
 	}
 }
 
-// shut gives the descriptor back; m.mu is held.
+// shut ends the descriptor: what was written can still be read, and the goroutine that reads here closes it. m.mu is held.
 func (m *mux) shut() {
+	unix.Shutdown(m.fd, unix.SHUT_RDWR)
 	m.fd = -1
 	m.timer.Stop()
-	m.f.Close()
 }
 
 // timeout runs the timers of the level.
@@ -167,6 +167,7 @@ func (m *mux) read() {
 		}
 		wake(m.wake)
 	})
+	m.f.Close()
 }
 
 // wake wakes whoever waits, or will.
