@@ -504,7 +504,7 @@ func (p *program) doReset(now time.Time) {
 func (p *program) markReset() {
 	p.reset = true
 	p.out.resetWriter()
-	p.in.resetReader()
+	p.in.resetReader(p.spliced())
 }
 
 // interrupt sends one every so often.
