@@ -242,7 +242,9 @@ func TestSharedName(t *testing.T) {
 		for n := range 4 {
 			take(n % 2 * 2)
 		}
-		fillShared(t, r, service, ls[0], ls[2])
+		if !r.to.complex { // whose calls wait on their channels
+			fillShared(t, r, service, ls[0], ls[2])
+		}
 	})
 }
 
