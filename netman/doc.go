@@ -10,6 +10,7 @@
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
 //	listen.go    resident servers: programs that have registered a name
+//	complex.go   those that have all their circuits on one descriptor
 //	resident.go  those that netman itself keeps running, and the reload of servtab
 //	spawn.go     starts servers; nothing else executes anything
 //	servtab.go   servtab.toml

@@ -190,8 +190,8 @@ func (sp *splice) cleared(now time.Time, which int, ev x25.Event) {
 			sp.k.note(sp.until)
 		}
 	}
-	if !sp.connected {
-		sp.lose(now, 1-which, sp.why)
+	if !sp.connected || sp.why.cause == x25.CauseCongestion {
+		sp.lose(now, 1-which, sp.why) // for memory, nothing is waited for
 	}
 }
 
