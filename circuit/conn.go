@@ -1,19 +1,13 @@
 package circuit
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"dnet/x25"
-
-	"golang.org/x/sys/unix"
 )
 
 // Bits are the marks of a datagram, as in its control byte.
@@ -23,10 +17,6 @@ const (
 	Q Bits = 0x80 // data about the data: metadata of the programs
 	M Bits = 0x10 // more of this datagram follows
 )
-
-// reasonWait bounds how long a call waits for the reason of an end that it has already seen. netman
-// tells it at once; the bound is for a netman that has stopped.
-const reasonWait = 5 * time.Second
 
 // Addr is an end of a circuit: a service with its machine, or a machine.
 type Addr string
@@ -48,9 +38,8 @@ type Peer struct {
 // Read and Write are its byte view.
 type Conn struct {
 	Peer
-	data  *os.File
-	ctl   *os.File
-	local Addr
+	carrier carrier
+	local   Addr
 
 	in  reader
 	out writer
@@ -66,105 +55,56 @@ type Conn struct {
 	deaf bool          // interrupt is closed
 }
 
-// newFile takes fd over, for the poller.
-func newFile(fd int, name string) (*os.File, error) {
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("fcntl", err)
-	}
-	return os.NewFile(uintptr(fd), name), nil
+// carrier is what takes a circuit's records to netman and back: two sockets of its own, or a channel of
+// the descriptor of a complex server. What it learns of the end it says by Conn.end, and what comes out
+// of band by Conn.interrupted.
+type carrier interface {
+	// receive waits for the next record, which is borrowed until the next call. The end of the other
+	// direction, and an ordinary end of the circuit, is io.EOF.
+	receive() (octets []byte, bits Bits, err error)
+	// send sends one record, or nothing and an error.
+	send(octets []byte, bits Bits) error
+	// closeWrite ends this direction.
+	closeWrite() error
+	// sendInterrupt sends octets out of band.
+	sendInterrupt(octets []byte) error
+	// close ends the circuit, once what was sent has arrived or at once, and gives everything back.
+	close(abort bool, diag Diag, text string) error
+	setReadDeadline(t time.Time) error
+	setWriteDeadline(t time.Time) error
 }
 
-// newConn takes both descriptors over.
-func newConn(data int, ctl *os.File, peer Peer, local Addr) (*Conn, error) {
-	f, err := newFile(data, "circuit data")
-	if err != nil {
-		ctl.Close()
-		return nil, err
-	}
-	c := &Conn{
+// newCircuit is a Conn without its carrier.
+func newCircuit(peer Peer, local Addr) *Conn {
+	return &Conn{
 		Peer:      peer,
-		data:      f,
-		ctl:       ctl,
 		local:     local,
 		quit:      make(chan struct{}),
 		interrupt: make(chan []byte, maxInterrupts),
 		done:      make(chan struct{}),
 	}
-	if err := c.out.init(c.data); err != nil {
-		c.data.Close()
-		c.ctl.Close()
-		return nil, err
-	}
-	go c.watch()
-	return c, nil
 }
 
-// watch reads control until it ends.
-func (c *Conn) watch() {
-	if raw, err := c.ctl.SyscallConn(); err == nil {
-		raw.Read(func(fd uintptr) bool { return c.drainControl(int(fd)) })
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.deaf = true
-	close(c.interrupt)
-}
-
-// drainControl takes what control has, without blocking; true when nothing more will come.
-func (c *Conn) drainControl(fd int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var buf [MaxLine]byte
-	for c.over == nil {
-		n, err := unix.Read(fd, buf[:])
-		switch {
-		case err == unix.EINTR || err == unix.ECONNRESET: // after ECONNRESET comes what was queued
-		case err == unix.EAGAIN:
-			return false
-		case c.closed.Load(): // netman ends what we have closed
-			return true
-		case err != nil || n == 0:
-			c.end(&Cleared{Cause: x25.CauseOutOfOrder, Text: "netman is gone"})
-			// Nobody tells any more when the other end goes: a joined local circuit ends with netman.
-			c.shutdownData()
-		default:
-			c.controlLine(buf[:n])
-		}
-	}
-	return true
-}
-
-// controlLine acts on one line of control. What it does not know, it skips.
-func (c *Conn) controlLine(record []byte) {
-	l, err := ParseLine(record)
-	if err != nil {
+// interrupted takes an interrupt that came; c.mu is held. The oldest that waits gives way.
+func (c *Conn) interrupted(octets []byte) {
+	if c.deaf {
 		return
 	}
-	switch l.Verb {
-	case "interrupt":
-		if n := len(l.Octets); n < 1 || n > MaxInterrupt || c.deaf {
-			return
+	if len(c.interrupt) == cap(c.interrupt) {
+		select {
+		case <-c.interrupt:
+			c.lost.Add(1)
+		default:
 		}
-		if len(c.interrupt) == cap(c.interrupt) {
-			select {
-			case <-c.interrupt:
-				c.lost.Add(1)
-			default:
-			}
-		}
-		c.interrupt <- append([]byte(nil), l.Octets...)
-	case "cleared", "reset":
-		e, err := parseCleared(l)
-		if err != nil {
-			return
-		}
-		c.end(e)
-		if e.reset { // protocol.md 4: a reset is an error from every call
-			c.shutdownData()
-		}
-		// netman takes nothing any more: a write that waits must not wait until all has been read.
-		c.data.SetWriteDeadline(time.Unix(1, 0))
+	}
+	c.interrupt <- append([]byte(nil), octets...)
+}
+
+// deafen ends the interrupts; c.mu is held.
+func (c *Conn) deafen() {
+	if !c.deaf {
+		c.deaf = true
+		close(c.interrupt)
 	}
 }
 
@@ -173,12 +113,6 @@ func (c *Conn) end(e *Cleared) {
 	if c.over == nil {
 		c.over = e
 		close(c.done)
-	}
-}
-
-func (c *Conn) shutdownData() {
-	if raw, err := c.data.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
 	}
 }
 
@@ -200,27 +134,6 @@ func (c *Conn) cleared() *Cleared {
 	return c.over
 }
 
-// reason waits for the reason of an end seen on data.
-func (c *Conn) reason(deadline time.Time) error {
-	wait := reasonWait
-	if !deadline.IsZero() {
-		wait = min(wait, time.Until(deadline))
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-c.done:
-		return c.cleared()
-	case <-c.quit:
-		return net.ErrClosed
-	case <-timer.C:
-	}
-	if !deadline.IsZero() && !time.Now().Before(deadline) {
-		return os.ErrDeadlineExceeded
-	}
-	return &Cleared{Cause: x25.CauseOutOfOrder, Text: "netman does not say why"}
-}
-
 // Done is closed when the circuit has been cleared, reset, or has lost its netman; data that came
 // before may still be readable. It is not closed by Close.
 func (c *Conn) Done() <-chan struct{} { return c.done }
@@ -231,7 +144,7 @@ func (c *Conn) Interrupt(octets []byte) error {
 	if len(octets) < 1 || len(octets) > MaxInterrupt {
 		return c.fail("interrupt", fmt.Errorf("an interrupt has 1 to %d octets, not %d: %w", MaxInterrupt, len(octets), syscall.EINVAL))
 	}
-	return c.fail("interrupt", c.tell(Line{Verb: "interrupt", Octets: octets}))
+	return c.fail("interrupt", c.carrier.sendInterrupt(octets))
 }
 
 // Interrupts gives the interrupts received. It is closed when the circuit has ended. At most 16 wait;
@@ -241,70 +154,29 @@ func (c *Conn) Interrupts() <-chan []byte { return c.interrupt }
 // InterruptsLost counts received interrupts that nobody took in time.
 func (c *Conn) InterruptsLost() uint64 { return c.lost.Load() }
 
-// tell sends one line on control.
-func (c *Conn) tell(l Line) error {
-	if e := c.ended(); e != nil {
-		return e
-	}
-	raw, err := c.ctl.SyscallConn()
-	if err != nil {
-		return net.ErrClosed
-	}
-	record := l.Append(nil)
-	var sent error
-	err = raw.Write(func(fd uintptr) bool {
-		sent = SendFds(int(fd), record)
-		return sent != unix.EAGAIN
-	})
-	if err == nil {
-		err = sent
-	}
-	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
-		return c.reason(time.Time{})
-	}
-	return c.orClosed(err)
-}
-
 // Close closes the circuit: what was written arrives first, then the other end reads io.EOF.
 func (c *Conn) Close() error {
-	return c.finish(Line{Verb: "clear", Words: []string{HexOctet(Diag(0))}})
+	return c.finish(false, 0, "")
 }
 
 // Clear closes the circuit with a diagnostic and a text that the other end gets as a *Cleared with
 // cause 00, after what was written has arrived. Diagnostic 0 is an ordinary end.
 func (c *Conn) Clear(diag Diag, text string) error {
-	return c.finish(clearLine("clear", diag, text))
+	return c.finish(false, diag, text)
 }
 
 // Abort is Clear at once: what is still on its way is dropped.
 func (c *Conn) Abort(diag Diag, text string) error {
-	return c.finish(clearLine("abort", diag, text))
+	return c.finish(true, diag, text)
 }
 
-func clearLine(verb string, diag Diag, text string) Line {
-	l := Line{Verb: verb, Words: []string{HexOctet(diag)}}
-	if text != "" {
-		l.Words = append(l.Words, CutText(text))
-	}
-	return l
-}
-
-// finish says l to netman, which never lets control fill up, and gives both descriptors back.
-func (c *Conn) finish(l Line) error {
+// finish ends the circuit, once.
+func (c *Conn) finish(abort bool, diag Diag, text string) error {
 	if c.closed.Swap(true) {
 		return c.fail("close", net.ErrClosed)
 	}
 	close(c.quit)
-	if c.cleared() == nil {
-		if raw, err := c.ctl.SyscallConn(); err == nil {
-			raw.Control(func(fd uintptr) { SendFds(int(fd), l.Append(nil)) })
-		}
-	}
-	err := c.data.Close()
-	if e := c.ctl.Close(); err == nil {
-		err = e
-	}
-	return err
+	return c.carrier.close(abort, diag, text)
 }
 
 // LocalAddr is this end: the service at the called end, nothing at the calling one.
@@ -329,8 +201,7 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // SetReadDeadline bounds the reads, now blocked and later; zero is none. After it they return
 // os.ErrDeadlineExceeded.
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.in.setDeadline(t)
-	return c.fail("set", c.orClosed(c.data.SetReadDeadline(t)))
+	return c.fail("set", c.orClosed(c.carrier.setReadDeadline(t)))
 }
 
 // SetWriteDeadline bounds the writes likewise. A datagram that needs several records may have been
@@ -341,8 +212,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	if c.over != nil {
 		return nil // writes fail at once
 	}
-	c.out.setDeadline(t)
-	return c.fail("set", c.orClosed(c.data.SetWriteDeadline(t)))
+	return c.fail("set", c.orClosed(c.carrier.setWriteDeadline(t)))
 }
 
 // orClosed makes net.ErrClosed of the several errors of a closed descriptor.

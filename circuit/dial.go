@@ -17,9 +17,10 @@ import (
 
 // Options of Dial and Listen; the zero value is a circuit of datagrams through the machine's own door.
 type Options struct {
-	Stream bool   // Dial: directions can be ended one by one (CloseWrite)
-	Shared bool   // Listen: others may listen with the same name
-	Door   string // the door's path; "" is $DNET_DOOR, else DoorPath
+	Stream  bool   // Dial: directions can be ended one by one (CloseWrite)
+	Shared  bool   // Listen: others may listen with the same name
+	Complex bool   // Listen: all circuits on one descriptor
+	Door    string // the door's path; "" is $DNET_DOOR, else DoorPath
 }
 
 func (o Options) door() string {

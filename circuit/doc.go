@@ -31,6 +31,11 @@
 // without either tells the other end that the program died. netman writes cleared before it ends
 // data, so data that ended while control is silent means: the other end has ended its direction.
 //
+// A server of thousands of callers says Options{Complex: true} to Listen: then all circuits of the Listener are
+// channels of one descriptor, on which X.25 packets pass (protocol.md 5). They are used as any others, but that
+// a written datagram may wait in this process until the circuit's window opens: Close still delivers it, the
+// end of the process does not.
+//
 // How a circuit ended is a value: every call of a circuit that the other end, the link or a netman
 // has cleared returns a *Cleared, which says why and matches an errno. Data that came before it is
 // readable first. A circuit closed in the ordinary way reads as io.EOF.

@@ -2,44 +2,16 @@ package circuit
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"sync"
-	"sync/atomic"
-	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// errRecord is a record that no circuit has: the other end, or its netman, breaks the protocol.
-var errRecord = fmt.Errorf("a record with a wrong control byte or length: %w", syscall.EPROTO)
 
 // reader is the receiving half of a Conn.
 type reader struct {
-	mu       sync.Mutex
-	buf      []byte // one record and an octet more, so that a longer one shows
-	rest     []byte // of buf: what a short read has left
-	bits     Bits   // of rest
-	err      error  // sticky
-	deadline atomic.Int64
-}
-
-func (r *reader) setDeadline(t time.Time) { r.deadline.Store(unixNano(t)) }
-
-func unixNano(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixNano()
-}
-
-func deadlineOf(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.Unix(0, n)
+	mu   sync.Mutex
+	rest []byte // of the last record: what a short read has left
+	bits Bits   // of rest
+	err  error  // sticky
 }
 
 // Next returns the next datagram, or the next piece of one: bits has M when more of it follows, Q when
@@ -109,67 +81,13 @@ func (c *Conn) fill() error {
 	if e := c.cleared(); e != nil && e.reset {
 		return e
 	}
-	if c.in.buf == nil {
-		c.in.buf = make([]byte, 1+MaxDatagram+1)
-	}
-	n, err := c.data.Read(c.in.buf)
-	for errors.Is(err, unix.ECONNRESET) { // the peer closed before it had read all; its data is still here
-		n, err = c.data.Read(c.in.buf)
-	}
-	switch {
-	case err == io.EOF:
-		err = c.readEnd()
+	octets, bits, err := c.carrier.receive()
+	if err != nil {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.in.err = err
 		}
 		return err
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return os.ErrDeadlineExceeded
-	case err != nil:
-		return c.orClosed(err)
-	case n > 1+MaxDatagram || Bits(c.in.buf[0])&^(Q|M) != 0:
-		c.in.err = errRecord
-		return errRecord
 	}
-	c.in.bits = Bits(c.in.buf[0])
-	c.in.rest = c.in.buf[1:n:n]
+	c.in.rest, c.in.bits = octets, bits
 	return nil
-}
-
-// readEnd tells what the end of data means (protocol.md 5). A reason is on control by then, or
-// comes; without one, the other end of a stream circuit has ended its direction.
-func (c *Conn) readEnd() error {
-	if raw, err := c.ctl.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { c.drainControl(int(fd)) })
-	}
-	var err error
-	if e := c.ended(); e != nil {
-		err = e
-	} else if c.Stream && !c.abandoned() {
-		return io.EOF
-	} else {
-		err = c.reason(deadlineOf(c.in.deadline.Load()))
-	}
-	var cleared *Cleared
-	if errors.As(err, &cleared) && cleared.closed() {
-		return io.EOF
-	}
-	return err
-}
-
-// abandoned tells that data was shut down both ways, and not by us: then the other end has not ended
-// one direction, it has closed.
-func (c *Conn) abandoned() bool {
-	if c.out.ended() {
-		return false
-	}
-	hup := false
-	if raw, err := c.data.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			n, _ := unix.Poll(p, 0)
-			hup = n == 1 && p[0].Revents&unix.POLLHUP != 0
-		})
-	}
-	return hup
 }

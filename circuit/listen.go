@@ -10,42 +10,82 @@ import (
 	"syscall"
 	"time"
 
+	"dnet/x25"
+
 	"golang.org/x/sys/unix"
 )
 
 // Listener is a registered service: a resident server.
 type Listener struct {
-	name   Addr
-	door   *os.File
-	closed atomic.Bool
+	name     Addr
+	door     *os.File
+	closed   atomic.Bool
+	mux      *mux     // of a complex server
+	deadline deadline // then
 }
 
 // Listen registers a service with this machine's netman: `clock` for the whole installation, or
 // `clock.moon` on the machine moon. A name that is taken, or is none, gives an error with netman's text.
+//
+// With Complex all circuits of the Listener share one descriptor, up to 4095 of them: a server of
+// thousands of clients needs no more. Its calls and circuits are used as any others.
 func Listen(ctx context.Context, name string, o Options) (*Listener, error) {
-	request := Line{Verb: "listen", Words: []string{name}}
-	if o.Shared {
-		request.Keys = []Key{{"shared", "1"}}
-	}
-	door, _, fds, err := ask(ctx, o.door(), request)
-	CloseFds(fds)
+	l, err := listen(ctx, name, o)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "dnet", Addr: Addr(name), Err: err}
 	}
-	return &Listener{name: Addr(name), door: door}, nil
+	return l, nil
+}
+
+func listen(ctx context.Context, name string, o Options) (*Listener, error) {
+	request := Line{Verb: "listen", Words: []string{name}}
+	if o.Complex {
+		request.Keys = append(request.Keys, Key{"complex", "1"})
+	}
+	if o.Shared {
+		request.Keys = append(request.Keys, Key{"shared", "1"})
+	}
+	door, answer, fds, err := ask(ctx, o.door(), request)
+	if err != nil {
+		return nil, err
+	}
+	l := &Listener{name: Addr(name), door: door}
+	switch {
+	case !o.Complex:
+		CloseFds(fds)
+	case len(fds) != 1:
+		CloseFds(fds)
+		door.Close()
+		return nil, fmt.Errorf("netman sent %d descriptors with its ok: %w", len(fds), syscall.EPROTO)
+	default:
+		l.deadline.init()
+		if l.mux, err = newMux(fds[0], answer.Get("service")); err != nil {
+			door.Close()
+			return nil, err
+		}
+	}
+	return l, nil
 }
 
 // Call is a call that waits to be accepted or refused; netman gives it up after 8 s.
 type Call struct {
 	Peer
-	data int
-	ctl  int
-	used bool
+	data    int
+	ctl     int
+	channel *channel // of a complex server, instead of data and ctl
+	used    bool
 }
 
 // Accept waits for the next call. Accepting and refusing is the Call's own: a server may take its time
 // over one while others come.
 func (l *Listener) Accept() (*Call, error) {
+	if l.mux != nil {
+		call, err := l.mux.accept(l)
+		if err != nil {
+			return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: l.name, Err: err}
+		}
+		return call, nil
+	}
 	for {
 		line, fds, err := receiveLine(l.door)
 		if err != nil && !errors.Is(err, ErrLine) && !errors.Is(err, ErrTruncated) {
@@ -72,12 +112,21 @@ func (l *Listener) Accept() (*Call, error) {
 func (l *Listener) Addr() net.Addr { return l.name }
 
 // SetDeadline bounds Accept, now and later; zero is none.
-func (l *Listener) SetDeadline(t time.Time) error { return l.door.SetReadDeadline(t) }
+func (l *Listener) SetDeadline(t time.Time) error {
+	if l.mux != nil {
+		l.deadline.set(t)
+	}
+	return l.door.SetReadDeadline(t)
+}
 
 // Close gives the name up and ends Accept; accepted circuits stay.
 func (l *Listener) Close() error {
 	l.closed.Store(true)
-	return l.door.Close()
+	err := l.door.Close()
+	if l.mux != nil {
+		l.mux.close()
+	}
+	return err
 }
 
 // NetListener is l as a net.Listener, for servers that take one: http.Serve, grpc.Server. Its Accept takes
@@ -109,6 +158,9 @@ func (k *Call) Accept() (*Conn, error) {
 		return nil, errAnswered
 	}
 	k.used = true
+	if k.channel != nil {
+		return k.channel.answer(), nil
+	}
 	if err := SendFds(k.ctl, []byte("accept")); err != nil && !errors.Is(err, unix.EPIPE) {
 		CloseFds([]int{k.data, k.ctl})
 		return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: Addr(k.Service), Err: err}
@@ -127,6 +179,10 @@ func (k *Call) Refuse(diag Diag, text string) error {
 		return errAnswered
 	}
 	k.used = true
+	if ch := k.channel; ch != nil {
+		ch.m.do(func(time.Time) { ch.refuse(x25.CauseDTE, diag, text) })
+		return nil
+	}
 	err := SendFds(k.ctl, clearLine("refuse", diag, text).Append(nil))
 	CloseFds([]int{k.data, k.ctl})
 	return err

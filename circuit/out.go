@@ -3,13 +3,9 @@ package circuit
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // ErrNotStream is CloseWrite on a circuit that was not set up as a stream.
@@ -17,35 +13,10 @@ var ErrNotStream = fmt.Errorf("not a stream circuit: %w", errors.ErrUnsupported)
 
 // writer is the sending half of a Conn.
 type writer struct {
-	mu       sync.Mutex
-	raw      syscall.RawConn
-	send     func(fd uintptr) bool // sends record once; made once, so that a write allocates nothing for it
-	control  [1]byte
-	record   [2][]byte // control, octets
-	sent     error     // of send
-	inside   bool      // an M sequence is under way
-	q        Bits      // its Q
-	shut     atomic.Bool
-	deadline atomic.Int64
-}
-
-func (w *writer) init(data *os.File) (err error) {
-	w.raw, err = data.SyscallConn()
-	w.send = w.sendRecord
-	return err
-}
-
-func (w *writer) setDeadline(t time.Time) { w.deadline.Store(unixNano(t)) }
-
-func (w *writer) ended() bool { return w.shut.Load() }
-
-func (w *writer) sendRecord(fd uintptr) bool {
-	for {
-		_, w.sent = unix.SendmsgBuffers(int(fd), w.record[:], nil, nil, unix.MSG_NOSIGNAL)
-		if w.sent != unix.EINTR {
-			return w.sent != unix.EAGAIN
-		}
-	}
+	mu     sync.Mutex
+	inside bool        // an M sequence is under way
+	q      Bits        // its Q
+	shut   atomic.Bool // this direction was ended
 }
 
 // WriteDatagram sends one datagram of any length, also 0; with M in bits, a piece of one, which goes on
@@ -90,36 +61,17 @@ func (c *Conn) sendAll(octets []byte, bits Bits) (n int, err error) {
 }
 
 func (c *Conn) sendOne(octets []byte, bits Bits) error {
-	w := &c.out
-	if w.ended() {
+	if c.out.shut.Load() {
 		return syscall.EPIPE
 	}
 	if e := c.ended(); e != nil {
 		return e
 	}
-	w.control[0] = byte(bits)
-	w.record = [2][]byte{w.control[:], octets}
-	err := w.raw.Write(w.send)
-	w.record[1] = nil // do not keep the caller's octets
+	err := c.carrier.send(octets, bits)
 	if err == nil {
-		err = w.sent
+		c.out.inside, c.out.q = bits&M != 0, bits&Q
 	}
-	switch {
-	case err == nil:
-		w.inside, w.q = bits&M != 0, bits&Q
-		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		if e := c.ended(); e != nil {
-			return e
-		}
-		return os.ErrDeadlineExceeded
-	case errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET):
-		if w.ended() {
-			return syscall.EPIPE
-		}
-		return c.reason(deadlineOf(w.deadline.Load()))
-	}
-	return c.orClosed(err)
+	return err
 }
 
 // CloseWrite ends this direction of a stream circuit: the other end reads io.EOF after all data, and
@@ -137,12 +89,5 @@ func (c *Conn) CloseWrite() error {
 		return c.fail("close", e)
 	}
 	c.out.shut.Store(true)
-	var err error
-	if e := c.out.raw.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) }); e != nil {
-		err = e
-	}
-	if errors.Is(err, unix.ENOTCONN) { // the other end has gone, which the next call tells
-		err = nil
-	}
-	return c.fail("close", c.orClosed(err))
+	return c.fail("close", c.orClosed(c.carrier.closeWrite()))
 }

@@ -22,6 +22,7 @@
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
 //	listen.go    resident servers: programs that have registered a name
+//	complex.go   those that have all their circuits on one descriptor
 //	servtab.go   servtab.toml
 //	status.go    what netman tells of itself
 //	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman

@@ -34,7 +34,7 @@ func circuitRowOf(c *node.Circuit, side string) circuitRow {
 	}
 }
 
-// acceptor is who takes the calls for a resident service: a listener at the door.
+// acceptor is who takes the calls for a resident service: a listener at the door, or a complex server.
 type acceptor interface {
 	// offer gives it a call: false if it takes none now, and another may.
 	offer(c *node.Circuit) bool

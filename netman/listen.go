@@ -31,7 +31,7 @@ func (v *visitor) listen(line circuit.Line) {
 	name := names.FoldService(line.Word(0))
 	shared := line.Get("shared") == "1"
 	if line.Get("complex") == "1" {
-		v.refuse("complex servers are not in this version of netman")
+		v.listenComplex(name, shared)
 		return
 	}
 	lis := &listener{l: v.l, desc: v.desc, shared: shared}

@@ -26,14 +26,15 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
-	keeper   *desc                // the keeper's memos
-	pending  map[string]*service  // of servtab, told by the keeper, and not offered yet
-	servers  map[uint64]*endpoint // that the keeper starts or has started
-	serverID uint64               // of the last one
-	starting int                  // of them, that do not run yet
-	readers  int                  // of the status, being told
-	visitors int                  // connections to the door that have not said what they want
-	holders  map[holder]struct{}  // of circuits
+	keeper    *desc                // the keeper's memos
+	pending   map[string]*service  // of servtab, told by the keeper, and not offered yet
+	servers   map[uint64]*endpoint // that the keeper starts or has started
+	serverID  uint64               // of the last one
+	starting  int                  // of them, that do not run yet
+	readers   int                  // of the status, being told
+	visitors  int                  // connections to the door that have not said what they want
+	holders   map[holder]struct{}  // of circuits
+	complexes map[*complexServer]struct{}
 
 	services map[string]*service
 	offers   map[string]*service // those of servtab, offered or not
@@ -71,7 +72,7 @@ var errStopped = errors.New("stopped")
 
 func newLoop() (*loop, error) {
 	l := &loop{
-		scratch: newScratch(), holders: map[holder]struct{}{}, services: map[string]*service{},
+		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
 		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{},
 	}
 	l.now = time.Now()
@@ -178,6 +179,10 @@ func (l *loop) handleEvent(ev node.Event) {
 		l.clash(ev.Text)
 	case node.Incoming:
 		l.incoming(ev.Circuit)
+	case node.Packets:
+		if srv, ok := ev.Complex.User.(*complexServer); ok {
+			srv.toProgram()
+		}
 	default:
 		if h, ok := ev.Circuit.User.(holder); ok {
 			h.handle(ev)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
+	"dnet/netman/node"
 )
 
 // status answers a `status WHAT` line with JSON lines, then the end of file (protocol.md 5). The state is copied here, by its
@@ -175,15 +176,22 @@ func (l *loop) serviceStatus() (rows []any) {
 	for _, name := range sortedKeys(l.services) {
 		s := l.services[name]
 		mode := "circuit"
+		running := s.running
+		for _, a := range s.acceptors {
+			if srv, ok := a.(*complexServer); ok {
+				mode = "complex"
+				running += srv.circuits()
+			}
+		}
 		switch {
-		case !s.transient:
+		case !s.transient && mode == "circuit":
 			mode = "resident"
 		case s.bytes:
 			mode = "bytes"
 		}
 		rows = append(rows, serviceRow{
 			Row: "service", Service: s.name, Exec: s.argv, Mode: mode, User: s.as,
-			Running: s.running, Max: s.max, Calls: s.calls, Refused: s.refused,
+			Running: running, Max: s.max, Calls: s.calls, Refused: s.refused,
 		})
 	}
 	return rows
@@ -192,6 +200,9 @@ func (l *loop) serviceStatus() (rows []any) {
 func (l *loop) circuitStatus() (rows []any) {
 	for h := range l.holders {
 		rows = append(rows, h.row())
+	}
+	for srv := range l.complexes {
+		srv.k.Each(func(c *node.Circuit) { rows = append(rows, circuitRowOf(c, "server")) })
 	}
 	return rows
 }

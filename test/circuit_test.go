@@ -25,8 +25,9 @@ import (
 // place is a machine whose door this process can reach, and whose netman it can look at.
 type place struct {
 	*lab.Machine
-	door string
-	pid  int // of netman
+	door    string
+	pid     int  // of netman
+	complex bool // its servers have all their circuits on one descriptor
 }
 
 func newPlace(t *testing.T, m *lab.Machine) place {
@@ -58,20 +59,26 @@ func descriptors(t *testing.T, process any) int {
 	return len(names)
 }
 
-// route is a way from a caller to a server: between two machines, or within one.
+// route is a way from a caller to a server: between two machines, or within one; to a server with a pair of descriptors for each circuit,
+// or one for all.
 type route struct {
 	name       string
 	from, to   place
 	registered *atomic.Int32
 }
 
-// routes are both ways, on a network of two machines.
+// routes are all these ways, on a network of two machines.
 func routes(t *testing.T) []route {
 	t.Helper()
 	l := network(t, lab.Config{Machines: []string{"grumpy", "sneezy"}})
 	grumpy, sneezy := newPlace(t, l.Machine("grumpy")), newPlace(t, l.Machine("sneezy"))
 	registered := new(atomic.Int32)
-	return []route{{"between machines", grumpy, sneezy, registered}, {"within a machine", grumpy, grumpy, registered}}
+	ways := []route{{"between machines", grumpy, sneezy, registered}, {"within a machine", grumpy, grumpy, registered}}
+	for _, r := range ways[:2] {
+		r.name, r.to.complex = r.name+", complex", true
+		ways = append(ways, r)
+	}
+	return ways
 }
 
 // eachRoute runs a test on both routes, and asks that it leaves nothing.
@@ -112,7 +119,7 @@ func (r route) service() string { return fmt.Sprintf("s%d.%s", r.registered.Add(
 
 func (p place) listen(t *testing.T, service string, o circuit.Options) *circuit.Listener {
 	t.Helper()
-	o.Door = p.door
+	o.Door, o.Complex = p.door, p.complex
 	lis, err := circuit.Listen(t.Context(), service, o)
 	if err != nil {
 		t.Fatalf("%s: listen %s: %v", p.Name, service, err)

@@ -10,6 +10,7 @@ const (
 	CallService = 1
 	CallUser    = 2
 	CallStream  = 3
+	CallMachine = 4 // at the door alone: on the wire the link tells
 )
 
 // CallData is the user data of a call: what is called, by whom. It has at most 123 octets; X.25 allows 128.
@@ -17,6 +18,7 @@ type CallData struct {
 	Service string
 	User    string // on the calling machine; empty if the call names none
 	Stream  bool   // each direction may be ended by itself
+	Machine string // that calls; empty on the wire
 }
 
 // ParseCall reads the user data of a call, as strictly as Parse reads messages. A call must name its service.
@@ -66,12 +68,17 @@ func (c *CallData) take(kind uint8, value []byte) error {
 // Append writes the user data of a call; what is empty or false is left out. Its names must have been checked.
 func (c CallData) Append(dst []byte) []byte {
 	dst = append(dst, callMark...)
-	dst = appendText(dst, CallService, c.Service)
+	if c.Service != "" {
+		dst = appendText(dst, CallService, c.Service)
+	}
 	if c.User != "" {
 		dst = appendText(dst, CallUser, c.User)
 	}
 	if c.Stream {
 		dst = appendNumber(dst, CallStream, 1, 1)
+	}
+	if c.Machine != "" {
+		dst = appendText(dst, CallMachine, c.Machine)
 	}
 	return dst
 }

@@ -181,8 +181,8 @@ var goldenCalls = []struct {
 	octets, text string
 	c            CallData
 }{
-	{`c4 44 4e 01  01 09 "rx.sneezy"  02 05 "alice"  03 01 01`, "call rx.sneezy by alice stream", CallData{"rx.sneezy", "alice", true}},
-	{`c4 44 4e 01  01 09 "rx.sneezy"  02 05 "alice"`, "call rx.sneezy by alice", CallData{"rx.sneezy", "alice", false}},
+	{`c4 44 4e 01  01 09 "rx.sneezy"  02 05 "alice"  03 01 01`, "call rx.sneezy by alice stream", CallData{Service: "rx.sneezy", User: "alice", Stream: true}},
+	{`c4 44 4e 01  01 09 "rx.sneezy"  02 05 "alice"`, "call rx.sneezy by alice", CallData{Service: "rx.sneezy", User: "alice"}},
 	{`c4 44 4e 01  01 04 "dmap"`, "call dmap", CallData{Service: "dmap"}},
 	{`c4 44 4e 01  01 04 "dmap"  02 0b "A.b_c-d.E.9"`, "call dmap by A.b_c-d.E.9", CallData{Service: "dmap", User: "A.b_c-d.E.9"}},
 }

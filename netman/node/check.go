@@ -34,6 +34,11 @@ func (n *Node) Check() error {
 			return fmt.Errorf("node: query %d is of a call that is over or asks otherwise", id)
 		}
 	}
+	for _, k := range n.complexes {
+		if err := n.checkComplex(k); err != nil {
+			return fmt.Errorf("node: complex server of %s: %w", k.Service, err)
+		}
+	}
 	for _, level := range n.local.levels {
 		if err := n.checkLevel(nil, level); err != nil {
 			return fmt.Errorf("node: within the machine: %w", err)
@@ -110,6 +115,57 @@ func (n *Node) checkLevel(s *station, level *x25.Level) error {
 	return err
 }
 
+// checkComplex asserts the invariants of a complex server: its level, and what joins its circuits to those of the callers.
+func (n *Node) checkComplex(k *Complex) error {
+	if err := k.level.Check(); err != nil {
+		return err
+	}
+	switch {
+	case n.late(k.level.Deadline()) || n.late(k.until):
+		return fmt.Errorf("a deadline would be missed")
+	case k.level.Ready() && !k.told:
+		return fmt.Errorf("a packet was left lying")
+	case k.closed && k.level.Len() > 0:
+		return fmt.Errorf("%d circuits at the door, and the program has gone", k.level.Len())
+	case k.level.Len() > len(k.splices):
+		return fmt.Errorf("%d circuits at the door, %d splices", k.level.Len(), len(k.splices))
+	}
+	for i, sp := range k.splices {
+		if err := sp.check(i); err != nil {
+			return fmt.Errorf("lci %d: %w", sp.ends[atDoor].x.LCI(), err)
+		}
+	}
+	return nil
+}
+
+// check asserts the invariants of a splice: nothing lies at one end that the other one could take.
+func (sp *splice) check(at int) error {
+	if sp.at != at || sp.c.splice != sp || sp.c.x != sp.ends[network].x {
+		return fmt.Errorf("not in its place")
+	}
+	if sp.ends[network].over != sp.c.over {
+		return fmt.Errorf("the circuit's end and the node's word for it differ")
+	}
+	for i := range sp.ends {
+		from, to := &sp.ends[i], &sp.ends[1-i]
+		_, _, _, readable := from.x.Peek()
+		switch {
+		case from.x.Over() != from.over:
+			return fmt.Errorf("end %d is over: %v, and is thought so: %v", i, from.x.Over(), from.over)
+		case from.over && to.over:
+			return fmt.Errorf("both ends are over")
+		case !sp.connected && from.over:
+			return fmt.Errorf("not accepted, and end %d is over", i)
+		case !sp.connected || from.reset || to.reset:
+		case readable && (to.over || to.closing || to.x.Room() > 0):
+			return fmt.Errorf("end %d holds what the other one could take", i)
+		case from.over && from.x.Held() == 0 && !to.closing:
+			return fmt.Errorf("end %d is over, and the other one is not told", i)
+		}
+	}
+	return nil
+}
+
 // CheckEmpty asserts that nothing is left: no station, call, circuit or buffer. So it is when the machine's programs have ended and
 // the links were idle long enough.
 func (n *Node) CheckEmpty() error {
@@ -120,6 +176,11 @@ func (n *Node) CheckEmpty() error {
 		return fmt.Errorf("node: %d calls still look for a server, %d queries are open", len(n.looking), n.dir.Asking())
 	case n.pool.Lent() > 0 || n.budget.Used() > 0:
 		return fmt.Errorf("node: %d octets of buffers are lent, %d of the budget used", n.pool.Lent(), n.budget.Used())
+	}
+	for _, k := range n.complexes {
+		if k.Len() > 0 || k.level.Len() > 0 {
+			return fmt.Errorf("node: the complex server of %s still has %d calls, %d circuits", k.Service, k.Len(), k.level.Len())
+		}
 	}
 	for _, level := range n.local.levels {
 		if level.Len() > 0 {

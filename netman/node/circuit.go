@@ -27,6 +27,7 @@ type Circuit struct {
 	x        *x25.Circuit
 	level    *x25.Level
 	node     *Node
+	splice   *splice // of a call that a complex server took: what happens on it is the splice's business
 }
 
 // failure is why a server did not take a call.

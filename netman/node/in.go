@@ -131,9 +131,17 @@ func (n *Node) handleLevelEvent(now time.Time, s *station, disc bool, ev x25.Eve
 	if ev.Circuit == nil {
 		return // Restarted
 	}
+	if sp, ok := ev.Circuit.User.(*splice); ok {
+		sp.handle(now, atDoor, ev)
+		return
+	}
 	c, ok := ev.Circuit.User.(*Circuit)
 	if !ok || c.over && ev.Kind != x25.Reset {
 		return // a circuit that is over can only lose what it still holds
+	}
+	if c.splice != nil {
+		c.splice.handle(now, network, ev)
+		return
 	}
 	if c.st != s {
 		n.others = true // the budget of all links is one: for its sake a circuit of another was cleared

@@ -22,25 +22,27 @@ type Config struct {
 
 // Node is one machine. All its state has one owner, who calls its methods one at a time.
 type Node struct {
-	cfg      Config
-	ports    []port
-	stations map[stationKey]*station
-	order    []*station // the same, in the order they were met: what is walked is walked the same way each time
-	local    *loopback
-	dir      *names.Directory
-	looking  map[uint32]*Circuit // calls whose name is being asked for, by query
-	instance uint32              // of the last link that this machine began
-	hellos   uint32              // txid of the last hello
-	next     time.Time           // no timer is due before it
-	slabs    map[int]*hdlc.Slab  // by buffer size
-	pool     *x25.Pool
-	budget   *x25.Budget
-	stranger *hdlc.Link // answers for stations that have no link
-	logged   map[logKey]time.Time
-	drops    map[string]uint64 // frames that no machine took, by reason
-	past     map[string]uint64 // what links and levels counted that are no more
-	claimed  bool
-	others   bool // another link than the one at hand got something to send: a call, or the clear of a circuit
+	cfg       Config
+	ports     []port
+	stations  map[stationKey]*station
+	order     []*station // the same, in the order they were met: what is walked is walked the same way each time
+	local     *loopback
+	complexes []*Complex // in the order they came
+	resets    []*splice  // one end of which is still to be reset
+	dir       *names.Directory
+	looking   map[uint32]*Circuit // calls whose name is being asked for, by query
+	instance  uint32              // of the last link that this machine began
+	hellos    uint32              // txid of the last hello
+	next      time.Time           // no timer is due before it
+	slabs     map[int]*hdlc.Slab  // by buffer size
+	pool      *x25.Pool
+	budget    *x25.Budget
+	stranger  *hdlc.Link // answers for stations that have no link
+	logged    map[logKey]time.Time
+	drops     map[string]uint64 // frames that no machine took, by reason
+	past      map[string]uint64 // what links and levels counted that are no more
+	claimed   bool
+	others    bool // another link than the one at hand got something to send: a call, or the clear of a circuit
 
 	// Scratch, reused by every call.
 	xout  x25.Out
@@ -166,6 +168,7 @@ const (
 	InterruptConfirmed                      // the last Interrupt of this side arrived
 	Drained                                 // the Close of this side is complete
 	Located                                 // Circuit.Machine offers what Locate asked for; the circuit is over
+	Packets                                 // Complex has packets for its program: AppendNext gives them
 	Log                                     // Text is for the log
 )
 
@@ -173,6 +176,7 @@ const (
 type Event struct {
 	Kind    EventKind
 	Circuit *Circuit
+	Complex *Complex // of Packets
 	Cause   x25.Cause
 	Diag    x25.Diag
 	Text    string

@@ -28,18 +28,21 @@ func (n *Node) pump(now time.Time, s *station, out *Out) {
 
 // settleOthers pumps the links that got something to send by what happened on another.
 func (n *Node) settleOthers(now time.Time, out *Out) {
-	if n.others {
+	if n.others || len(n.resets) > 0 {
 		n.settle(now, out)
 	}
 }
 
 // settle brings forward all that an input may have set going: calls placed on the loopback or on other links.
 func (n *Node) settle(now time.Time, out *Out) {
-	n.others = false
-	n.local.pump(now, out)
-	for _, s := range n.order {
-		if s.state == up {
-			n.pump(now, s, out)
+	for again := true; again; again = n.retryResets(now) {
+		n.others = false
+		n.local.pump(now, out)
+		for _, s := range n.order {
+			if s.state == up {
+				n.pump(now, s, out)
+			}
 		}
 	}
+	n.settleComplexes(out)
 }

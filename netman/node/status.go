@@ -60,6 +60,9 @@ func (n *Node) Counters() map[string]uint64 {
 	for _, level := range n.local.levels {
 		countLevel(all, level)
 	}
+	for _, k := range n.complexes {
+		countLevel(all, k.level)
+	}
 	for name, count := range all {
 		if count == 0 {
 			delete(all, name)
@@ -93,6 +96,9 @@ func countLevel(all map[string]uint64, level *x25.Level) {
 func (c *Circuit) Held() int {
 	if c.x == nil {
 		return 0
+	}
+	if sp := c.splice; sp != nil {
+		return c.x.Held() + sp.ends[atDoor].x.Queued()
 	}
 	return c.x.Held()
 }

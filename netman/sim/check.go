@@ -23,12 +23,15 @@ func (m *Machine) checkPrograms() {
 // heldLimit is how many octets may lie unread on the circuit: what credit is given up to, and a window.
 func (p *program) heldLimit() int {
 	cfg := p.m.Level
+	if c, ok := p.c.(*channel); ok {
+		cfg = c.srv.cfg
+	}
 	limit, window := 256<<10, 512<<10
 	if cfg.ReceiveLimit > 0 {
 		limit = cfg.ReceiveLimit
 	}
 	if cfg.Window > 0 && cfg.MaxUserData > 0 {
-		window = cfg.Window * cfg.MaxUserData
+		window = max(cfg.Window, 2) * cfg.MaxUserData
 	}
 	const marks = 4 * 128 // x25 counts 4 octets for each message
 	return limit + window + marks
@@ -57,6 +60,8 @@ func (p *program) checkCleared(ev node.Event) {
 	switch {
 	case ev.Cause == x25.CauseDTE && ev.Diag == x25.DiagUndelivered:
 		ok = p.connected && (w.Trouble || resets || p.plan.stuck() || other.plan.stuck())
+	case ev.Cause == x25.CauseDTE && ev.Diag == x25.DiagProgramDied && other != nil && other.killed:
+		ok = true
 	case ev.Cause == x25.CauseDTE && !p.connected:
 		ok = ev.Diag == diagRefused || ev.Diag == diagCancelled || ev.Diag == x25.DiagCallTimer
 	case ev.Cause == x25.CauseDTE && (ev.Diag == diagAborted || ev.Diag == diagCancelled):

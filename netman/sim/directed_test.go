@@ -149,7 +149,7 @@ func TestFirstAnswer(t *testing.T) {
 		}
 		for range 20 {
 			client, server := connect(w, m[0], "date", idle())
-			if len(client.r.servers) != 1 || server.m.name != client.c.Machine {
+			if len(client.r.servers) != 1 || server.m.name != client.machine() {
 				w.failf("%d servers were called", len(client.r.servers))
 			}
 			w.Until(time.Second, "over", func() bool { return client.gone })

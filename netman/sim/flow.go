@@ -8,6 +8,7 @@ type flow struct {
 	epochs [][]message // as written
 	at     []place     // where the reader may be; more than one only after a reset
 	reset  int         // resets that the reader knows of
+	leaps  bool        // which may be fewer than the writer's: the next epoch that it reads in may be a later one
 	done   bool        // the writer has written all it will
 
 	interrupts  [][]byte // as sent
@@ -50,16 +51,23 @@ func (f *flow) resetWriter() {
 	f.outstanding = false
 }
 
-// resetReader is when the reader's end was reset: after what it still holds, the next epoch begins.
-func (f *flow) resetReader() {
+// resetReader is when the reader's end was reset: after what it still holds, the next epoch begins. Where a splice is between the two,
+// one reset may stand for several of the writer's.
+func (f *flow) resetReader(spliced bool) {
 	f.reset++
 	f.at = append(f.at, place{epoch: f.reset})
+	f.leaps = spliced
 }
 
 // take is when the reader reads: false if that is not the next thing that was written.
 func (f *flow) take(text, data []byte, q, more bool) bool {
 	var at []place
 	matched := false
+	if f.leaps {
+		for e := f.at[len(f.at)-1].epoch + 1; e < len(f.epochs); e++ {
+			f.at = append(f.at, place{epoch: e})
+		}
+	}
 	for _, p := range f.at {
 		if matched && p.i == 0 && p.pos == 0 {
 			at = append(at, p) // a later epoch, whose turn may still come

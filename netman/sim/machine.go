@@ -2,8 +2,7 @@ package sim
 
 import (
 	"hash/crc32"
-	"strconv"
-	"strings"
+	"slices"
 	"time"
 
 	"dnet/netman/node"
@@ -31,7 +30,8 @@ type Machine struct {
 	claimed bool
 
 	services []*service
-	programs []*program // that have not ended
+	servers  []*complexServer // the processes of complex services
+	programs []*program       // that have not ended
 }
 
 // MachineConfig is what a machine is made of.
@@ -59,6 +59,8 @@ type service struct {
 	mute    float64 // chance that a call is never answered
 	plan    func(r *request) plan
 	running int
+	complex bool           // all its circuits are on one descriptor
+	server  *complexServer // then: its process, nil while there is none
 }
 
 // AddMachine puts a machine on the wire. It is down until Start.
@@ -90,6 +92,9 @@ func (m *Machine) offer(s *service) {
 	m.services = append(m.services, s)
 	if m.n != nil {
 		m.n.Register(s.name)
+		if s.complex {
+			m.turn(func(time.Time) { m.serve(s) })
+		}
 	}
 }
 
@@ -114,6 +119,11 @@ func (m *Machine) Start() {
 		m.n.Register(s.name)
 	}
 	m.n.Start(w.time(), &m.out)
+	for _, s := range m.services {
+		if s.complex {
+			m.serve(s)
+		}
+	}
 	m.flush()
 }
 
@@ -130,6 +140,9 @@ func (m *Machine) Crash() {
 		m.w.spare = append(m.w.spare, a.frame)
 	}
 	m.inbox = m.inbox[:0]
+	for len(m.servers) > 0 {
+		m.servers[0].die()
+	}
 	for len(m.programs) > 0 {
 		m.programs[0].release()
 	}
@@ -312,6 +325,7 @@ var eventNames = map[node.EventKind]string{
 	node.Claimed: "claimed", node.Clash: "clash", node.Incoming: "incoming", node.Connected: "connected", node.Cleared: "cleared",
 	node.Data: "data", node.Room: "room", node.Reset: "reset", node.Interrupt: "interrupt",
 	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log",
+	node.Packets: "packets",
 }
 
 // handle takes an event of the node to where it belongs.
@@ -334,13 +348,27 @@ func (m *Machine) handle(ev node.Event) {
 		m.checkLog(ev.Text)
 	case node.Incoming:
 		m.incoming(ev.Circuit)
+	case node.Packets:
+		for _, srv := range m.servers {
+			if srv.k == ev.Complex {
+				srv.pull(w.time())
+			}
+		}
 	default:
 		p, ok := programOf(ev.Circuit)
+		if !ok && ev.Kind == node.Cleared && m.isComplex(ev.Circuit.Service) {
+			return // before it was offered
+		}
 		if !ok {
 			w.failf("%s: %s for a circuit that is nobody's", m.name, eventNames[ev.Kind])
 		}
 		p.handle(ev)
 	}
+}
+
+// isComplex says whether the machine offers a service by a complex server.
+func (m *Machine) isComplex(name string) bool {
+	return slices.ContainsFunc(m.services, func(s *service) bool { return s.name == name && s.complex })
 }
 
 // clash: another machine has the name. A netman that does not run yet refuses to; it is tried again.
@@ -373,11 +401,23 @@ func (m *Machine) incoming(c *node.Circuit) {
 		w.failf("%s: a call for %s, which it does not offer", m.name, c.Service)
 	case !w.Corrupt && (r.service != c.Service || r.caller.m.name != c.Machine):
 		w.failf("%s: a call of %s for %s; it was %s's for %s", m.name, c.Machine, c.Service, r.caller.m.name, r.service)
+	case s.complex:
+		if s.server == nil || !s.server.k.Offer(w.time(), c, &m.out) {
+			c.Clear(w.time(), x25.CauseBusy, 0, s.name+" is busy", &m.out)
+		}
+		return
 	case s.running >= s.max:
 		c.Clear(w.time(), x25.CauseBusy, 0, s.name+" is busy", &m.out)
 		return
 	}
 	p := w.newProgram(m, c, r, s)
+	c.User = p
+	m.admit(p)
+}
+
+// admit has the server of a call run, refuse, or do nothing.
+func (m *Machine) admit(p *program) {
+	w, r, s := m.w, p.r, p.service
 	r.servers = append(r.servers, p)
 	p.plan = s.plan(r)
 	s.running++
@@ -391,14 +431,5 @@ func (m *Machine) incoming(c *node.Circuit) {
 	}
 }
 
-// requestOf finds the request that a call is, by the user name it carries.
-func (w *World) requestOf(c *node.Circuit) *request {
-	id, err := strconv.Atoi(strings.TrimPrefix(c.PeerUser, "r"))
-	if err == nil && id >= 0 && id < len(w.requests) {
-		return w.requests[id]
-	}
-	if !w.Corrupt {
-		w.failf("a call of user %q, who does not exist", c.PeerUser)
-	}
-	return &request{service: c.Service}
-}
+// requestOf finds the request that a call is.
+func (w *World) requestOf(c *node.Circuit) *request { return w.requestOfUser(c.PeerUser, c.Service) }

@@ -66,7 +66,7 @@ type write struct {
 type program struct {
 	w       *World
 	m       *Machine
-	c       *node.Circuit
+	c       line
 	r       *request
 	service *service // nil: the caller
 	plan    plan
@@ -81,6 +81,7 @@ type program struct {
 	ended     bool // Cleared was heard
 	aborted   bool
 	gone      bool
+	killed    bool // with the process of its complex server
 	cause     x25.Cause
 	diag      x25.Diag
 	text      string // of its own close
@@ -130,11 +131,11 @@ func (p *program) asked(c *node.Circuit, err error) {
 	p.c, c.User = c, p
 }
 
-func (w *World) newProgram(m *Machine, c *node.Circuit, r *request, s *service) *program {
+// machine is the one that the caller's circuit is said to lead to.
+func (p *program) machine() string { return p.c.(*node.Circuit).Machine }
+
+func (w *World) newProgram(m *Machine, c line, r *request, s *service) *program {
 	p := &program{w: w, m: m, c: c, r: r, service: s, out: newFlow(), in: newFlow()}
-	if c != nil {
-		c.User = p
-	}
 	w.open++
 	m.programs = append(m.programs, p)
 	return p
@@ -158,6 +159,15 @@ func (p *program) describe() string {
 	}
 	return fmt.Sprintf("%s: %s lci %d connected %v closing %v ended %v; wrote %d of %d; room %d, held %d; waits %v %v",
 		p, p.r.service, p.c.LCI(), p.connected, p.closing, p.ended, p.next, len(p.plan.writes), room, held, p.waiting, p.reading)
+}
+
+// spliced says that the circuit is one of a complex server: two netmans confirm its interrupts, so that a confirmation tells nothing of
+// the other program, and one that comes too soon after another replaces it.
+func (p *program) spliced() bool {
+	if p.service != nil {
+		return p.service.complex
+	}
+	return p.r.accepted != nil && p.r.accepted.service.complex
 }
 
 // other is the program at the other end, nil before the call was accepted.
@@ -298,8 +308,8 @@ func (p *program) answered() {
 	case p.w.Corrupt:
 	case p.service != nil || p.connected:
 		p.w.failf("%s: connected twice, or not the caller", p)
-	case s == nil || s.m.name != p.c.Machine:
-		p.w.failf("%s: connected to %s, but accepted by %v", p, p.c.Machine, s)
+	case s == nil || s.m.name != p.machine():
+		p.w.failf("%s: connected to %s, but accepted by %v", p, p.machine(), s)
 	}
 }
 
@@ -307,13 +317,13 @@ func (p *program) answered() {
 func (p *program) located() {
 	for _, m := range p.w.Machines {
 		for _, s := range m.services {
-			if m.name == p.c.Machine && s.name == p.r.service {
+			if m.name == p.machine() && s.name == p.r.service {
 				p.release()
 			}
 		}
 	}
 	if !p.gone && !p.w.Corrupt {
-		p.w.failf("%s: %s is said to offer %s", p, p.c.Machine, p.r.service)
+		p.w.failf("%s: %s is said to offer %s", p, p.machine(), p.r.service)
 	}
 	p.release()
 }
@@ -470,7 +480,7 @@ func (p *program) cleared(now time.Time, ev node.Event) {
 // bye: all has been read. If the other end closed, that must be all that it wrote.
 func (p *program) bye() {
 	other := p.other()
-	sure := !p.w.Corrupt && !p.lost && !p.in.unsure()
+	sure := !p.w.Corrupt && !p.lost && !p.in.unsure() && (other == nil || !other.killed)
 	if sure && p.cause == x25.CauseDTE && other != nil && other.closing && p.diag == other.plan.diag && !p.in.complete() {
 		p.w.failf("%s: read up to %v, but the other end wrote %d epochs, %d messages in the last, and closed", p, p.in.at,
 			len(p.in.epochs), len(p.in.epochs[len(p.in.epochs)-1]))
@@ -494,7 +504,7 @@ func (p *program) doReset(now time.Time) {
 func (p *program) markReset() {
 	p.reset = true
 	p.out.resetWriter()
-	p.in.resetReader()
+	p.in.resetReader(p.spliced())
 }
 
 // interrupt sends one every so often.
@@ -540,7 +550,7 @@ func (p *program) interrupted(octets []byte) {
 			in.delivered = i + 1
 			return
 		}
-		if !p.reset {
+		if !p.reset && !p.spliced() {
 			break
 		}
 	}
@@ -562,7 +572,7 @@ func (p *program) confirmed() {
 	out, other := p.out, p.other()
 	n := out.confirmed[0]
 	out.confirmed = out.confirmed[1:]
-	if !p.w.Corrupt && !other.gone && !other.closing && !other.ended && out.delivered < n {
+	if !p.w.Corrupt && !p.spliced() && !other.gone && !other.closing && !other.ended && out.delivered < n {
 		p.w.failf("%s: interrupt %d was confirmed; %d were delivered", p, n, out.delivered)
 	}
 	if p.w.chance(0.5) && !p.ended && !p.closing {

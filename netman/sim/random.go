@@ -136,7 +136,7 @@ func (w *World) populate() scale {
 		m := w.AddMachine(fmt.Sprintf("m%d", i), own)
 		m.offer(w.randomService("any."+m.name, s))
 		m.offer(w.randomService("pool", s))
-		m.offer(&service{name: "solid." + m.name, max: 100, plan: func(*request) plan { return plan{writes: w.writes(s, 2), finish: whenRead} }})
+		m.offer(&service{name: "solid." + m.name, max: 100, complex: w.chance(0.3), plan: func(*request) plan { return plan{writes: w.writes(s, 2), finish: whenRead} }})
 		if w.chance(0.5) {
 			m.offer(w.randomService("rare", s))
 		}
@@ -179,6 +179,7 @@ func (w *World) scarce(s scale, cfg *MachineConfig) scale {
 
 func (w *World) randomService(name string, s scale) *service {
 	srv := &service{name: name, max: 1 + w.rng.IntN(4), delay: w.pick(0, time.Millisecond, 300*time.Millisecond)}
+	srv.complex = w.chance(0.4)
 	if w.chance(0.3) {
 		srv.refuses = 0.3
 	}

@@ -47,7 +47,7 @@ func (w *World) episode(left time.Duration, calm Mood) {
 	port := w.rng.IntN(len(m.nics))
 	span := min(w.between(time.Millisecond, 3*time.Second), left)
 	then := func(do func()) { w.After(span, do) }
-	switch w.rng.IntN(12) {
+	switch w.rng.IntN(13) {
 	case 0, 1:
 		w.tracef("rough weather for %v", span)
 		w.Wire.SetMood(w.rough())
@@ -84,7 +84,23 @@ func (w *World) episode(left time.Duration, calm Mood) {
 		if w.chance(0.5) {
 			then(func() { w.Wire.MTU = 0 })
 		}
+	case 12:
+		m.killServer(then)
 	}
+}
+
+// killServer ends the process of a complex service, if there is one, and starts it again later.
+func (m *Machine) killServer(then func(do func())) {
+	if len(m.servers) == 0 || m.n == nil {
+		return
+	}
+	srv, boot := m.servers[m.w.rng.IntN(len(m.servers))], m.boot
+	m.turn(srv.kill)
+	then(func() {
+		if m.boot == boot && srv.s.server == nil {
+			m.turn(func(time.Time) { m.serve(srv.s) })
+		}
+	})
 }
 
 // heal makes all well: the wire in its calm mood, nobody parted, every machine up.
