@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Stream bool   // Dial: directions can be ended one by one (CloseWrite)
 	Shared bool   // Listen: others may listen with the same name
+	Relay  bool   // Listen: calls of this machine go through netman too, instead of straight from program to program
 	Door   string // the door's path; "" is $DNET_DOOR, else DoorPath
 }
 

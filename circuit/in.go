@@ -13,7 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errRecord is a record that no circuit has: the other end, or its netman, breaks the protocol.
+// errRecord is a record that no circuit has: the other end, or its netman, breaks the protocol. (Where two programs of one machine
+// are joined by a socket pair, nobody has looked at the other's records before.)
 var errRecord = fmt.Errorf("a record with a wrong control byte or length: %w", syscall.EPROTO)
 
 // reader is the receiving half of a Conn.
@@ -22,7 +23,9 @@ type reader struct {
 	buf      []byte // one record and an octet more, so that a longer one shows
 	rest     []byte // of buf: what a short read has left
 	bits     Bits   // of rest
-	err      error  // sticky
+	inside   bool   // the last record had M, and this Q
+	q        Bits
+	err      error // sticky
 	deadline atomic.Int64
 }
 
@@ -132,6 +135,11 @@ func (c *Conn) fill() error {
 		return errRecord
 	}
 	c.in.bits = Bits(c.in.buf[0])
+	if c.in.inside && c.in.bits&Q != c.in.q {
+		c.in.err = errRecord
+		return errRecord
+	}
+	c.in.inside, c.in.q = c.in.bits&M != 0, c.in.bits&Q
 	c.in.rest = c.in.buf[1:n:n]
 	return nil
 }

@@ -25,7 +25,10 @@ type Listener struct {
 func Listen(ctx context.Context, name string, o Options) (*Listener, error) {
 	request := Line{Verb: "listen", Words: []string{name}}
 	if o.Shared {
-		request.Keys = []Key{{"shared", "1"}}
+		request.Keys = append(request.Keys, Key{"shared", "1"})
+	}
+	if o.Relay {
+		request.Keys = append(request.Keys, Key{"direct", "0"})
 	}
 	door, _, fds, err := ask(ctx, o.door(), request)
 	CloseFds(fds)

@@ -95,6 +95,7 @@ func (l *loop) takeServices(services map[string]*service) {
 	kept := l.residents[:0]
 	for _, r := range l.residents {
 		if s := services[r.service.name]; s != nil && s.resident && s.same(r.service) {
+			r.service.indirect = s.indirect
 			kept = append(kept, r)
 			continue
 		}
@@ -133,6 +134,7 @@ func (l *loop) takeTransient(s *service) {
 		log.Printf("service %s: a resident server has registered the name; it keeps it until it ends", s.name)
 	default:
 		old.path, old.argv, old.bytes, old.user, old.as, old.max = s.path, s.argv, s.bytes, s.user, s.as, s.max
+		old.indirect = s.indirect
 		l.changeRunning(old, 0)
 	}
 }

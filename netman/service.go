@@ -15,6 +15,7 @@ type service struct {
 	path     string   // of the program; empty: resident
 	argv     []string // argv[0] as written in servtab
 	resident bool     // netman keeps its server running, which registers the name itself
+	indirect bool     // circuits within this machine go through netman too
 	bytes    bool     // plain stdin and stdout instead of datagrams with control bytes
 	user     string   // as named in servtab; empty: none was
 	as       identity
@@ -57,6 +58,9 @@ func (l *loop) incoming(c *node.Circuit) {
 	s.calls++
 	l.changeRunning(s, +1)
 	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
+	if !s.bytes {
+		e.caller = l.callerOf(c, s)
+	}
 	l.hold(c, e)
 	l.spawn(e)
 }
@@ -81,10 +85,14 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 	}
 	s.pid = r.pid
 	e.in, e.out, e.control = r.in, r.out, r.control
+	if !e.bytes {
+		e.takeData(r.data)
+	}
 	if e.ended != nil {
 		e.release() // the caller has gone meanwhile
 		return
 	}
+	e.join()
 	if err := e.c.Accept(l.now, &l.out); err != nil {
 		e.release()
 		return

@@ -51,6 +51,8 @@ type serviceEntry struct {
 	Max  int      `toml:"max"` // calls at once; 0: maxServers
 
 	Resident bool `toml:"resident"` // netman starts it once, and it registers the name
+
+	Direct *bool `toml:"direct"` // nil: true: programs of this machine are joined without netman between
 }
 
 // maxServers bounds the servers of one service where servtab does not.
@@ -205,6 +207,7 @@ func (entry serviceEntry) service(machine string) (*service, error) {
 		return nil, fmt.Errorf("%s is a name of the machine %s, and this is %s (write %%m for this machine's name)", s.name, of, machine)
 	}
 	s.resident = entry.Resident
+	s.indirect = entry.Direct != nil && !*entry.Direct
 	switch entry.Mode {
 	case "", "circuit":
 		s.argv = append(s.argv, "-B")
@@ -212,6 +215,9 @@ func (entry serviceEntry) service(machine string) (*service, error) {
 		s.bytes = true
 	default:
 		return nil, fmt.Errorf("unknown mode %q: it is \"circuit\" or \"bytes\"", entry.Mode)
+	}
+	if s.bytes && entry.Direct != nil && *entry.Direct {
+		return nil, errors.New("direct = true: the circuits of a service in bytes mode go through netman")
 	}
 	if s.resident && (s.bytes || s.max != 0) {
 		return nil, errors.New("a resident server has no mode and no max: it answers each call itself")

@@ -19,9 +19,11 @@ type spawnJob struct {
 
 // spawnResult is what became of it.
 type spawnResult struct {
-	in, out, control *desc
-	pid              int
-	err              error
+	data    [2]int // circuit mode: our end, and the server's, to be kept or closed
+	control *desc  // circuit mode
+	in, out *desc  // bytes mode
+	pid     int
+	err     error
 }
 
 // spawn hands a call to the spawner. The answer comes to loop.spawned, the end of the server to loop.serverExited.
@@ -115,10 +117,12 @@ func startServer(job spawnJob) (*exec.Cmd, spawnResult) {
 	}
 	if err := cmd.Start(); err != nil {
 		for _, d := range []*desc{r.in, r.out, r.control} {
-			if d != nil && d.fd >= 0 {
+			if d != nil {
 				unix.Close(d.fd)
-				d.fd = -1
 			}
+		}
+		if !s.bytes {
+			closeAll(r.data[:])
 		}
 		return nil, spawnResult{err: err}
 	}
@@ -153,22 +157,28 @@ func serverDescriptors(bytes bool) (theirs []*os.File, r spawnResult) {
 	}
 	control, err := seqpacketPair()
 	if err != nil {
-		unix.Close(data[0])
-		unix.Close(data[1])
+		closeAll(data[:])
 		r.err = err
 		return
 	}
-	second, err := unix.FcntlInt(uintptr(data[1]), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		r.err = err
-		second = -1
+	r.data, r.control = data, &desc{fd: control[0]}
+	for range 2 { // standard input and output
+		fd, err := unix.FcntlInt(uintptr(data[1]), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			closeAll([]int{data[0], data[1], control[0], control[1]})
+			r.err = err
+			return
+		}
+		file(fd)
 	}
-	file(data[1])
-	file(second)
 	file(control[1])
-	r.in = &desc{fd: data[0]}
-	r.out, r.control = r.in, &desc{fd: control[0]}
 	return
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // seqpacketPair makes a connected pair, the first end non-blocking for the loop.

@@ -25,8 +25,9 @@ import (
 // place is a machine whose door this process can reach, and whose netman it can look at.
 type place struct {
 	*lab.Machine
-	door string
-	pid  int // of netman
+	door  string
+	pid   int  // of netman
+	relay bool // who listens here is called through netman, from the same machine too
 }
 
 func newPlace(t *testing.T, m *lab.Machine) place {
@@ -58,23 +59,30 @@ func descriptors(t *testing.T, process any) int {
 	return len(names)
 }
 
-// route is a way from a caller to a server: between two machines, or within one.
+// route is a way from a caller to a server: between two machines, or within one, joined by a socket pair or through netman.
 type route struct {
 	name       string
 	from, to   place
+	direct     bool
 	registered *atomic.Int32
 }
 
-// routes are both ways, on a network of two machines.
+// routes are all ways, on a network of two machines.
 func routes(t *testing.T) []route {
 	t.Helper()
 	l := network(t, lab.Config{Machines: []string{"grumpy", "sneezy"}})
 	grumpy, sneezy := newPlace(t, l.Machine("grumpy")), newPlace(t, l.Machine("sneezy"))
 	registered := new(atomic.Int32)
-	return []route{{"between machines", grumpy, sneezy, registered}, {"within a machine", grumpy, grumpy, registered}}
+	through := grumpy
+	through.relay = true
+	return []route{
+		{"between machines", grumpy, sneezy, false, registered},
+		{"within a machine", grumpy, grumpy, true, registered},
+		{"within a machine through netman", grumpy, through, false, registered},
+	}
 }
 
-// eachRoute runs a test on both routes, and asks that it leaves nothing.
+// eachRoute runs a test on all routes, and asks that it leaves nothing.
 func eachRoute(t *testing.T, f func(t *testing.T, r route)) {
 	for _, r := range routes(t) {
 		t.Run(r.name, func(t *testing.T) {
@@ -112,7 +120,7 @@ func (r route) service() string { return fmt.Sprintf("s%d.%s", r.registered.Add(
 
 func (p place) listen(t *testing.T, service string, o circuit.Options) *circuit.Listener {
 	t.Helper()
-	o.Door = p.door
+	o.Door, o.Relay = p.door, p.relay
 	lis, err := circuit.Listen(t.Context(), service, o)
 	if err != nil {
 		t.Fatalf("%s: listen %s: %v", p.Name, service, err)

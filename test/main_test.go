@@ -3,6 +3,7 @@
 //
 //	rx_test.go         commands on another machine: input, output, status, signals
 //	service_test.go    services: filters, limits, several servers of one name, resident ones
+//	direct_test.go     programs of one machine, joined without netman between
 //	data_test.go       large and marked datagrams, both ends at once
 //	faults_test.go     a bad wire
 //	down_test.go       whoever holds a circuit is told when the other end is gone
