@@ -125,7 +125,7 @@ func (c *Conn) drainControl(fd int) bool {
 		case c.closed.Load(): // netman ends what we have closed
 			return true
 		case err != nil || n == 0:
-			c.end(&Cleared{Cause: x25.CauseOutOfOrder, Text: "netman is gone"})
+			c.end(netmanGone())
 			// Nobody tells any more when the other end goes: a joined local circuit ends with netman.
 			c.shutdownData()
 		default:

@@ -6,36 +6,40 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a registered service: a resident server.
+// Listener is a registered service: a resident server. When netman goes, and when it comes back, the Listener registers the name
+// again by itself (see Options.Lost), and Accept goes on waiting.
 type Listener struct {
-	name   Addr
-	door   *os.File
-	closed atomic.Bool
+	name Addr
+	o    Options
+	quit context.CancelFunc // ends keep
+
+	mu       sync.Mutex
+	door     *os.File  // brings the calls; nil while the name is not registered
+	deadline time.Time // of Accept
+	err      error     // ends Accept: closed, or the name cannot be registered again
+	changed  chan struct{}
 }
 
 // Listen registers a service with this machine's netman: `clock` for the whole installation, or
-// `clock.moon` on the machine moon. A name that is taken, or is none, gives an error with netman's text.
+// `clock.moon` on the machine moon. A name that is taken, or is none, gives an error with netman's text; that no netman runs is
+// ErrNoNetman. ctx ends the attempt, not the Listener.
 func Listen(ctx context.Context, name string, o Options) (*Listener, error) {
-	request := Line{Verb: "listen", Words: []string{name}}
-	if o.Shared {
-		request.Keys = append(request.Keys, Key{"shared", "1"})
-	}
-	if o.Relay {
-		request.Keys = append(request.Keys, Key{"direct", "0"})
-	}
-	door, _, fds, err := ask(ctx, o.door(), request)
-	CloseFds(fds)
+	door, err := register(ctx, name, o)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "dnet", Addr: Addr(name), Err: err}
 	}
-	return &Listener{name: Addr(name), door: door}, nil
+	l := &Listener{name: Addr(name), o: o, door: door, changed: make(chan struct{})}
+	keep, quit := context.WithCancel(context.Background())
+	l.quit = quit
+	go l.keep(keep, door)
+	return l, nil
 }
 
 // Call is a call that waits to be accepted or refused; netman gives it up after 8 s.
@@ -47,18 +51,39 @@ type Call struct {
 }
 
 // Accept waits for the next call. Accepting and refusing is the Call's own: a server may take its time
-// over one while others come.
+// over one while others come. It ends when the Listener is closed, at the deadline, or when netman has come back and does not
+// take the name any more, because another program has it (EADDRINUSE) or it is none of that machine (EINVAL).
 func (l *Listener) Accept() (*Call, error) {
 	for {
-		line, fds, err := receiveLine(l.door)
-		if err != nil && !errors.Is(err, ErrLine) && !errors.Is(err, ErrTruncated) {
-			if l.closed.Load() {
-				err = net.ErrClosed
+		door, changed, deadline, err := l.state()
+		switch {
+		case err != nil:
+		case door == nil:
+			if err = waitChange(changed, deadline); err == nil {
+				continue
 			}
-			return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: l.name, Err: err}
+		default:
+			var call *Call
+			if call, err = receiveCall(door); err == nil {
+				return call, nil
+			}
+			if l.gone(door, err) {
+				continue
+			}
+		}
+		return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: l.name, Err: err}
+	}
+}
+
+// receiveCall waits for the next call on a connection. What is not known is skipped.
+func receiveCall(door *os.File) (*Call, error) {
+	for {
+		line, fds, err := receiveLine(door)
+		if err != nil && !errors.Is(err, ErrLine) && !errors.Is(err, ErrTruncated) {
+			return nil, err
 		}
 		if err != nil || line.Verb != "call" || len(fds) != 2 {
-			CloseFds(fds) // what is not known is skipped
+			CloseFds(fds)
 			continue
 		}
 		peer := Peer{
@@ -75,12 +100,27 @@ func (l *Listener) Accept() (*Call, error) {
 func (l *Listener) Addr() net.Addr { return l.name }
 
 // SetDeadline bounds Accept, now and later; zero is none.
-func (l *Listener) SetDeadline(t time.Time) error { return l.door.SetReadDeadline(t) }
+func (l *Listener) SetDeadline(t time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.deadline = t
+	l.change()
+	if l.door == nil {
+		return nil
+	}
+	return l.door.SetReadDeadline(t)
+}
 
 // Close gives the name up and ends Accept; accepted circuits stay.
 func (l *Listener) Close() error {
-	l.closed.Store(true)
-	return l.door.Close()
+	if !l.end(net.ErrClosed) {
+		return net.ErrClosed
+	}
+	l.quit()
+	return nil
 }
 
 // NetListener is l as a net.Listener, for servers that take one: http.Serve, grpc.Server. Its Accept takes
