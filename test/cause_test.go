@@ -37,7 +37,7 @@ func callByCircuit(t *testing.T, from place, service, part string, ready chan<- 
 		return endingOf(err)
 	}
 	octets, _, err := c.Next()
-	if err != nil || string(octets) != "ready" {
+	if err != nil || strings.TrimSpace(string(octets)) != "ready" {
 		t.Errorf("%s: the server says %q, %v", service, octets, err)
 		return endingOf(err)
 	}
@@ -74,7 +74,7 @@ func newScene(t *testing.T, local bool) *scene {
 	write := func(name, more string) string { return actorService(t, name+".%m", more) }
 	broken := strings.Replace(write("broken", ""), actorPath(t), "/root/broken", 1)
 	l := lab.New(t, lab.Config{Machines: []string{"grumpy", "sneezy"},
-		Servtab: write("transient", "") + write("full", "max = 1\n") + broken})
+		Servtab: write("transient", "") + write("full", "max = 1\n") + broken + filters()})
 	for _, m := range l.Machines() {
 		sh(t, m, "printf '#!/no/such/interpreter\\n' >/root/broken; chmod 755 /root /root/broken")
 	}
@@ -139,6 +139,10 @@ var fates = []fate{
 	{name: "a resident server is killed", setUp: resident("wait"), happen: func(s *scene) { s.server.Process.Kill() }, told: endDied},
 	{name: "a transient server is killed", setUp: transient("wait"), happen: killTransient, told: endServerDied},
 
+	{name: "a filter exits with status 0", setUp: filtering("exits"), told: endClosed},
+	{name: "a filter exits with status 3", setUp: filtering("fails"), told: endClosed},
+	{name: "a filter is killed", setUp: filtering("dies"), told: endServerDied},
+
 	{name: "the machine loses its power", remote: true, kills: true, setUp: transient("wait"),
 		happen: func(s *scene) { s.to.Kill() }, told: endOutOfOrder, limit: tolerance},
 	{name: "the far netman is killed and its cable cut", remote: true, kills: true, setUp: transient("wait"),
@@ -155,6 +159,24 @@ var fates = []fate{
 		happen: func(s *scene) { s.from.KillNetman(unix.SIGKILL) }, told: endOutOfOrder},
 	{name: "the own netman is stopped", kills: true, setUp: resident("wait"),
 		happen: func(s *scene) { s.from.KillNetman(unix.SIGTERM) }, told: endOutOfOrder},
+}
+
+// filters are services in bytes mode: each ends in its own way, and one writes down what it sees of its caller's end.
+func filters() (all string) {
+	for name, script := range map[string]string{
+		"exits": "echo ready; read part; exit 0",
+		"fails": "echo ready; read part; exit 3",
+		"dies":  "echo ready; read part; kill -9 $$",
+		"witness": "trap 'echo hup >/root/seen; exit' HUP; trap 'echo term >/root/seen; exit' TERM; echo ready; " +
+			"while read line; do :; done; echo end >/root/seen",
+	} {
+		all += fmt.Sprintf("[[service]]\nname = \"%s.%%m\"\nexec = [\"/bin/sh\", \"-c\", %q]\nmode = \"bytes\"\nuser = \"root\"\n", name, script)
+	}
+	return all
+}
+
+func filtering(name string) func(*scene) (string, string) {
+	return func(s *scene) (string, string) { return name + "." + s.to.Name, "begin\n" }
 }
 
 // fullService is one whose one server is busy.
@@ -213,7 +235,6 @@ func TestCauses(t *testing.T) {
 			var shared *scene
 			where := map[bool]string{false: "between machines", true: "within a machine"}[local]
 			t.Run(kind.name+" "+where, func(t *testing.T) {
-				t.Parallel()
 				for _, f := range fates {
 					if f.remote && local {
 						continue
@@ -271,4 +292,149 @@ func (s *scene) play(t *testing.T, kind caller, f fate) {
 		s.server.Process.Kill()
 		<-s.server.ended
 	}
+}
+
+// leaving is a row of the other table: what happens to a caller, an actor, and what its server is told.
+type leaving struct {
+	name   string
+	remote bool // only where there are two machines
+	kills  bool // the machines are of no use afterwards
+	part   string
+	happen func(s *scene, caller *program)
+	told   ending
+	filter string        // what a filter sees of it: the end of its input, or a signal
+	limit  time.Duration // in which the server is told; 0: at once
+}
+
+var leavings = []leaving{
+	{name: "the caller closes", part: "close", told: endClosed, filter: "end"},
+	{name: "the caller clears", part: "clear 42 not today", told: endRefused, filter: "hup"},
+	{name: "the caller aborts", part: "abort 42 not today", told: endRefused, filter: "hup"},
+	{name: "the caller exits without a word", part: "exit 0", told: endDied, filter: "hup"},
+	{name: "the caller is killed", part: "wait", happen: func(_ *scene, p *program) { p.Process.Kill() }, told: endDied, filter: "hup"},
+	{name: "the caller's machine loses its power", remote: true, kills: true, part: "wait",
+		happen: func(s *scene, _ *program) { s.from.Kill() }, told: endOutOfOrder, filter: "hup", limit: tolerance},
+	{name: "the caller's netman is killed", remote: true, kills: true, part: "wait",
+		happen: func(s *scene, _ *program) { s.from.KillNetman(unix.SIGKILL) }, told: endOutOfOrder, filter: "hup", limit: tolerance},
+	{name: "the caller's netman is stopped", remote: true, kills: true, part: "wait",
+		happen: func(s *scene, _ *program) { s.from.KillNetman(unix.SIGTERM) }, told: endOutOfOrder, filter: "hup"},
+	{name: "the own interface goes down", remote: true, kills: true, part: "wait",
+		happen: func(s *scene, _ *program) { sh(s.t, s.to.Machine, "ip link set eth0 down") }, told: endOutOfOrder, filter: "hup"},
+	{name: "the own netman is killed", kills: true, part: "wait",
+		happen: func(s *scene, _ *program) { s.to.KillNetman(unix.SIGKILL) }, told: endOutOfOrder, filter: "end or term"},
+}
+
+// server is a kind of program that takes calls.
+type server struct {
+	name string
+	// serve takes one call of the service, which it has registered when it closes ready, and waits for the end of the circuit.
+	serve func(t *testing.T, at place, service string, ready chan<- struct{}) ending
+}
+
+var servers = []server{{"circuit", serveByCircuit}}
+
+func serveByCircuit(t *testing.T, at place, service string, ready chan<- struct{}) ending {
+	lis := at.listen(t, service, circuit.Options{})
+	defer lis.Close()
+	close(ready)
+	call, err := lis.Accept()
+	if err != nil {
+		return endingOf(err)
+	}
+	c, err := call.Accept()
+	if err != nil {
+		return endingOf(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(bound))
+	for {
+		if _, _, err := c.Next(); err != nil {
+			return endingOf(err)
+		}
+	}
+}
+
+// Whatever ends a circuit, its server is told: a program by cause, errno and text, a filter by the end of its input or a signal.
+func TestCausesAtTheServer(t *testing.T) {
+	for _, local := range []bool{false, true} {
+		t.Run(map[bool]string{false: "between machines", true: "within a machine"}[local], func(t *testing.T) {
+			shared := newScene(t, local)
+			for _, f := range leavings {
+				if f.remote && local {
+					continue
+				}
+				t.Run(f.name, func(t *testing.T) {
+					s := *shared
+					if s.t = t; f.kills {
+						t.Parallel()
+						s = *newScene(t, local)
+					}
+					for _, kind := range servers {
+						s.leave(t, kind, f)
+						if f.kills {
+							s = *newScene(t, local)
+						}
+					}
+					s.leaveFilter(t, f)
+					if !f.kills {
+						idle(t, s.from.Machine, s.to.Machine)
+					}
+				})
+			}
+		})
+	}
+}
+
+// leave lets it happen to the caller of a program.
+func (s *scene) leave(t *testing.T, kind server, f leaving) {
+	service := s.service()
+	ready, over := make(chan struct{}), make(chan ending, 1)
+	go func() { over <- kind.serve(t, s.to, service, ready) }()
+	<-ready
+	caller := startActor(t, s.from.Machine, "call", service, f.part)
+	began := time.Now()
+	if f.happen != nil {
+		eventually(t, "the call is accepted", func() bool { return s.running(service) == 1 })
+		began = time.Now()
+		f.happen(s, caller)
+	}
+	limit := f.limit + tolerance/2
+	select {
+	case got := <-over:
+		if !got.is(f.told) {
+			t.Errorf("the server is told %v; want %v", got, f.told)
+		}
+		if took := time.Since(began); took > slack*limit {
+			t.Errorf("the server is told after %v; want within %v", took, limit)
+		}
+	case <-time.After(bound):
+		t.Fatalf("the server is not told; want %v", f.told)
+	}
+}
+
+// leaveFilter lets it happen to the caller of a filter.
+func (s *scene) leaveFilter(t *testing.T, f leaving) {
+	service := "witness." + s.to.Name
+	sh(t, s.to.Machine, "rm -f /root/seen")
+	caller := startActor(t, s.from.Machine, "call", service, f.part)
+	if f.happen != nil {
+		eventually(t, "the filter runs", func() bool { return s.running(service) == 1 })
+		f.happen(s, caller)
+	}
+	var seen string
+	within(t, slack*(f.limit+tolerance/2), "the filter is told", func() bool {
+		seen = strings.TrimSpace(sh(t, s.to.Machine, "cat /root/seen 2>/dev/null; :"))
+		return seen != ""
+	})
+	if !strings.Contains(f.filter, seen) {
+		t.Errorf("the filter is told by %q; want %q", seen, f.filter)
+	}
+}
+
+// running is how many calls a service serves.
+func (s *scene) running(service string) float64 {
+	if r := find(rows(s.t, s.to.Machine, "services"), "service", "service", service); r != nil {
+		return r["running"].(float64)
+	}
+	return 0
 }
