@@ -27,7 +27,7 @@ import (
 //	actor listen SERVICE        registers, and plays the parts that its callers ask for
 //	actor serve -B              a transient server, which does likewise
 //
-// A caller's first datagram is the server's part. Then both say `ready`. The parts:
+// A caller's first datagram is the server's part. Then both say `ready`. The parts, after `hear` once the other end has said something:
 //
 //	wait            until the circuit ends
 //	close, exit N, clear DD TEXT, abort DD TEXT
@@ -127,6 +127,13 @@ var errLeft = errors.New("this end has closed the circuit")
 
 // perform plays a part to the end of the circuit.
 func perform(c *circuit.Conn, part string) error {
+	if after, ok := strings.CutPrefix(part, "hear "); ok {
+		if _, _, err := c.Next(); err != nil {
+			return err
+		}
+		fmt.Println("heard")
+		part = after
+	}
 	verb, rest, _ := strings.Cut(part, " ")
 	if err := c.WriteDatagram([]byte("ready"), 0); err != nil {
 		return err

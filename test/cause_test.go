@@ -416,9 +416,9 @@ func (s *scene) leave(t *testing.T, kind server, f leaving) {
 func (s *scene) leaveFilter(t *testing.T, f leaving) {
 	service := "witness." + s.to.Name
 	sh(t, s.to.Machine, "rm -f /root/seen")
-	caller := startActor(t, s.from.Machine, "call", service, f.part)
+	caller := startActor(t, s.from.Machine, "call", service, "hear", f.part)
+	caller.says(t, &caller.stdout, "heard\n")
 	if f.happen != nil {
-		eventually(t, "the filter runs", func() bool { return s.running(service) == 1 })
 		f.happen(s, caller)
 	}
 	var seen string

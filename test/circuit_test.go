@@ -33,20 +33,26 @@ type place struct {
 func newPlace(t *testing.T, m *lab.Machine) place {
 	t.Helper()
 	p := place{Machine: m, door: door(t, m)}
+	p.pid = netmanPid(t, p.door)
+	return p
+}
+
+// netmanPid is the process behind a door.
+func netmanPid(t *testing.T, door string) int {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: p.door}); err != nil {
-		t.Fatalf("%s: %v", p.door, err)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: door}); err != nil {
+		t.Fatalf("%s: %v", door, err)
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pid = int(cred.Pid)
-	return p
+	return int(cred.Pid)
 }
 
 // descriptors counts those of a process: "self", or its number.
