@@ -8,6 +8,8 @@
 //	faults_test.go     a bad wire
 //	cause_test.go      the table of causes, row by row
 //	kill_test.go       kill -9 of anybody at any moment
+//	abandon_test.go    calls and registrations that are given up
+//	sleepers_test.go   readers that sleep, and one that does not
 //	actor_test.go      the programs that are killed in these
 //	down_test.go       whoever holds a circuit is told when the other end is gone
 //	netman_test.go     the verbs of netman, reload
