@@ -120,6 +120,9 @@ func (c *Conn) fill() error {
 		n, err = c.data.Read(c.in.buf)
 	}
 	switch {
+	case err == io.EOF && c.hangUp() == 0:
+		c.in.err = errRecord // of no octets at all
+		return errRecord
 	case err == io.EOF:
 		err = c.readEnd()
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -167,17 +170,20 @@ func (c *Conn) readEnd() error {
 
 // abandoned tells that data was shut down both ways, and not by us: then the other end has not ended
 // one direction, it has closed.
-func (c *Conn) abandoned() bool {
-	if c.out.ended() {
-		return false
-	}
-	hup := false
-	if raw, err := c.data.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			n, _ := unix.Poll(p, 0)
-			hup = n == 1 && p[0].Revents&unix.POLLHUP != 0
+func (c *Conn) abandoned() bool { return !c.out.ended() && c.hangUp()&unix.POLLHUP != 0 }
+
+// hangUp tells how far data has ended: POLLRDHUP for this direction, POLLHUP for both.
+func (c *Conn) hangUp() (events int16) {
+	raw, err := c.data.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+			unix.Poll(p, 0)
+			events = p[0].Revents
 		})
 	}
-	return hup
+	if err != nil { // closed by us
+		return unix.POLLRDHUP
+	}
+	return events
 }

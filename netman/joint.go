@@ -58,6 +58,7 @@ func (e *endpoint) join() {
 		e.joint.holders++
 		e.caller.joint = e.joint
 	}
+	e.caller = nil
 }
 
 // letGo is when an endpoint has no more to do with its joint.

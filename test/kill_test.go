@@ -301,3 +301,43 @@ func (k *lane) pair(from, to place) []*feed {
 	}
 	return []*feed{k.feed(a), k.feed(b)}
 }
+
+// Who writes to a reader that sleeps, and dies, is not forgotten: the reader is told though it takes nothing, then reads what has come.
+func TestKillBeforeAReaderThatSleeps(t *testing.T) {
+	eachRoute(t, func(t *testing.T, r route) {
+		service := r.service()
+		lis := r.to.listen(t, service, circuit.Options{})
+		defer lis.Close()
+		client := startActor(t, r.from.Machine, "call", service, "traffic 1")
+		call, err := lis.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := call.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(bound))
+		held, was := 0.0, -1.0
+		eventually(t, "no more comes", func() bool {
+			was = held
+			for _, row := range rows(t, r.to.Machine, "circuits") {
+				if row["side"] == "server" {
+					held = row["held"].(float64)
+				}
+			}
+			return held > 100<<10 && held == was
+		})
+		client.Process.Kill()
+		select {
+		case <-c.Done():
+		case <-time.After(slack * time.Second):
+			t.Error("the reader is not told")
+		}
+		f := newTraffic(c, 2)
+		if got := endingOf(f.receive()); !got.is(endDied) || f.arrived == 0 {
+			t.Errorf("after %d datagrams it reads %v; want %v", f.arrived, got, endDied)
+		}
+	})
+}
