@@ -248,6 +248,9 @@ type ending struct {
 	text        string // how the message begins; "": it has none
 }
 
+// noErrno is that of what is no ending of a circuit at all.
+const noErrno = syscall.Errno(0xffff)
+
 // endingOf finds that in an error of package circuit. An ordinary end is errno 0.
 func endingOf(err error) ending {
 	why, ok := cleared(err)
@@ -255,7 +258,7 @@ func endingOf(err error) ending {
 	case errors.Is(err, io.EOF):
 		return ending{0, 0, 0, ""}
 	case !ok:
-		return ending{-1, -1, 0, fmt.Sprint(err)}
+		return ending{-1, -1, noErrno, fmt.Sprint(err)}
 	}
 	return ending{int(why.Cause), int(why.Diag), why.Errno(), why.Error()}
 }

@@ -1,10 +1,12 @@
 package test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -115,11 +117,30 @@ func (k *lane) settle(i int) {
 	k.has[i] = descriptors(k.t, k.machines[i].pid)
 }
 
-// leavesNothing asks that no circuit, server or descriptor is left.
+// actorsOn counts the actors that run in a machine.
+func actorsOn(t *testing.T, m *lab.Machine) (n int) {
+	t.Helper()
+	err := m.Do(func() error {
+		files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, file := range files {
+			if line, _ := os.ReadFile(file); bytes.Contains(line, []byte("\x00actor\x00")) {
+				n++
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// leavesNothing asks that no circuit, process or descriptor is left.
 func (k *lane) leavesNothing() {
 	k.t.Helper()
 	for i, m := range k.machines {
 		idle(k.t, m.Machine)
+		eventually(k.t, "no client and no server is left on "+m.Name, func() bool { return actorsOn(k.t, m.Machine) == 0 })
 		eventually(k.t, "netman of "+m.Name+" has the descriptors that it had", func() bool {
 			return descriptors(k.t, m.pid) <= k.has[i]
 		})
@@ -251,6 +272,9 @@ func (k *lane) killTransient(local bool) {
 		}
 	}
 	k.moment(f)
+	if actorsOn(k.t, at.Machine) != 1 {
+		k.t.Errorf("%d actors run on %s, want the server", actorsOn(k.t, at.Machine), at.Name)
+	}
 	began := time.Now()
 	sh(k.t, at.Machine, fmt.Sprint("kill -9 ", pid))
 	k.told(f, began, endServerDied)
