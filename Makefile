@@ -92,7 +92,7 @@ soak: FUZZTIME = 60s
 soak: all
 	$(GO) test -count 1 -timeout 0 ./netman/sim -seeds $(SEEDS)
 	$(MAKE) --no-print-directory fuzz FUZZTIME=$(FUZZTIME)
-	DNET_SOAK=1 $(GO) test -count 1 -timeout 0 -run Hostile ./test
+	DNET_SOAK=1 $(GO) test -count 1 -timeout 0 -run 'Hostile|Kill|Sleepers' ./test
 
 # Would the tests notice? Deliberate bugs, one at a time, in a copy of the tree: make mutants MUTANTS='-run x25 -all'
 mutants:

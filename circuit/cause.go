@@ -45,6 +45,9 @@ var reasons = []struct {
 	{x25.CauseDTE, -1, syscall.ECONNREFUSED, "refused"},
 }
 
+// netmanGone is how circuits and calls end that their netman has left without a word.
+func netmanGone() *Cleared { return &Cleared{Cause: x25.CauseOutOfOrder, Text: "netman is gone"} }
+
 // closed tells an ordinary end, which a reader sees as io.EOF.
 func (e *Cleared) closed() bool {
 	return !e.reset && !e.refused && e.fromDTE() && e.Diag == 0

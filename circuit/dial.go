@@ -10,8 +10,6 @@ import (
 	"syscall"
 	"time"
 
-	"dnet/x25"
-
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +18,12 @@ type Options struct {
 	Stream  bool   // Dial: directions can be ended one by one (CloseWrite)
 	Shared  bool   // Listen: others may listen with the same name
 	Complex bool   // Listen: all circuits on one descriptor
+	Relay   bool   // Listen: calls of this machine go through netman too, instead of straight from program to program
 	Door    string // the door's path; "" is $DNET_DOOR, else DoorPath
+
+	// Lost, of Listen, is told when the name is not registered any more because netman has gone, with a *Cleared; and with nil when
+	// it is registered again. The Listener does what is needed; this is for the log. It must not wait for the Listener.
+	Lost func(error)
 }
 
 func (o Options) door() string {
@@ -171,7 +174,7 @@ func receiveLine(f *os.File) (l Line, fds []int, err error) {
 		err = got
 	}
 	if err == io.EOF || errors.Is(err, unix.ECONNRESET) {
-		err = &Cleared{Cause: x25.CauseOutOfOrder, Text: "netman is gone"}
+		err = netmanGone()
 	}
 	if err != nil {
 		return l, nil, err

@@ -8,6 +8,8 @@
 //	l, err := circuit.Listen(ctx, "date.moon", circuit.Options{})
 //	call, err := l.Accept()               // who calls; then call.Accept() or call.Refuse(…)
 //
+// A Listener outlives its netman: it registers the name again when there is one.
+//
 //	c, err := circuit.Inherited()         // in a server that netman started for one call
 //
 // A circuit is two Unix SOCK_SEQPACKET descriptors. One record of data is one datagram, or one

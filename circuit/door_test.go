@@ -192,7 +192,7 @@ func TestFds(t *testing.T) {
 	}
 	CloseFds(fds)
 
-	if err := SendFds(a, []byte("three"), a, a, a); err != nil {
+	if err := SendFds(a, []byte("four"), a, a, a, a); err != nil {
 		t.Fatal(err)
 	}
 	if _, fds, err := RecvFds(b, p); err != ErrTruncated || fds != nil {

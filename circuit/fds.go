@@ -28,7 +28,7 @@ func SendFds(fd int, record []byte, fds ...int) error {
 
 // RecvFds receives one record and the descriptors that came with it, close-on-exec. It returns io.EOF
 // at the end, unix.EAGAIN when a non-blocking socket has nothing, and ErrTruncated, with the
-// descriptors closed again, when record or descriptors (at most 2) did not fit.
+// descriptors closed again, when record or descriptors (at most 3) did not fit.
 func RecvFds(fd int, p []byte) (n int, fds []int, err error) {
 	oob := make([]byte, unix.CmsgSpace(4*maxFds))
 	var oobn, flags int
@@ -43,7 +43,7 @@ func RecvFds(fd int, p []byte) (n int, fds []int, err error) {
 	}
 	fds, err = parseRights(oob[:oobn])
 	switch {
-	case err == nil && flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+	case err == nil && (flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 || len(fds) > maxFds):
 		err = ErrTruncated
 	case err == nil && n == 0 && len(fds) == 0:
 		err = io.EOF

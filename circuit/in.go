@@ -8,10 +8,12 @@ import (
 
 // reader is the receiving half of a Conn.
 type reader struct {
-	mu   sync.Mutex
-	rest []byte // of the last record: what a short read has left
-	bits Bits   // of rest
-	err  error  // sticky
+	mu     sync.Mutex
+	rest   []byte // of the last record: what a short read has left
+	bits   Bits   // of rest
+	inside bool   // the last record had M, and this Q
+	q      Bits
+	err    error // sticky
 }
 
 // Next returns the next datagram, or the next piece of one: bits has M when more of it follows, Q when
@@ -88,6 +90,11 @@ func (c *Conn) fill() error {
 		}
 		return err
 	}
+	if c.in.inside && bits&Q != c.in.q {
+		c.in.err = errRecord
+		return errRecord
+	}
+	c.in.inside, c.in.q = bits&M != 0, bits&Q
 	c.in.rest, c.in.bits = octets, bits
 	return nil
 }

@@ -7,6 +7,6 @@ const (
 	MaxLine      = 2048  // octets of one line of the door, of an interrupt with its octets
 	MaxText      = 256   // octets of a text that explains; a longer one is cut
 
-	maxFds        = 2  // descriptors that come with one line
+	maxFds        = 3  // descriptors that come with one line
 	maxInterrupts = 16 // interrupts received and not yet taken; the oldest gives way
 )

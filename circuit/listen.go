@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -15,56 +15,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a registered service: a resident server.
+// Listener is a registered service: a resident server. When netman goes, and when it comes back, the Listener registers the name
+// again by itself (see Options.Lost), and Accept goes on waiting.
 type Listener struct {
 	name     Addr
-	door     *os.File
-	closed   atomic.Bool
-	mux      *mux     // of a complex server
-	deadline deadline // then
+	o        Options
+	quit     context.CancelFunc // ends keep
+	deadline deadline           // of Accept
+
+	mu      sync.Mutex
+	reg     *registration // brings the calls; nil while the name is not registered
+	at      time.Time     // the deadline
+	err     error         // ends Accept: closed, or the name cannot be registered again
+	changed chan struct{}
 }
 
 // Listen registers a service with this machine's netman: `clock` for the whole installation, or
-// `clock.moon` on the machine moon. A name that is taken, or is none, gives an error with netman's text.
+// `clock.moon` on the machine moon. A name that is taken, or is none, gives an error with netman's text; that no netman runs is
+// ErrNoNetman. ctx ends the attempt, not the Listener.
 //
 // With Complex all circuits of the Listener share one descriptor, up to 4095 of them: a server of
 // thousands of clients needs no more. Its calls and circuits are used as any others.
 func Listen(ctx context.Context, name string, o Options) (*Listener, error) {
-	l, err := listen(ctx, name, o)
+	reg, err := register(ctx, name, o)
 	if err != nil {
 		return nil, &net.OpError{Op: "listen", Net: "dnet", Addr: Addr(name), Err: err}
 	}
-	return l, nil
+	return newListener(name, o, reg), nil
 }
 
-func listen(ctx context.Context, name string, o Options) (*Listener, error) {
-	request := Line{Verb: "listen", Words: []string{name}}
-	if o.Complex {
-		request.Keys = append(request.Keys, Key{"complex", "1"})
-	}
-	if o.Shared {
-		request.Keys = append(request.Keys, Key{"shared", "1"})
-	}
-	door, answer, fds, err := ask(ctx, o.door(), request)
-	if err != nil {
-		return nil, err
-	}
-	l := &Listener{name: Addr(name), door: door}
-	switch {
-	case !o.Complex:
-		CloseFds(fds)
-	case len(fds) != 1:
-		CloseFds(fds)
-		door.Close()
-		return nil, fmt.Errorf("netman sent %d descriptors with its ok: %w", len(fds), syscall.EPROTO)
-	default:
-		l.deadline.init()
-		if l.mux, err = newMux(fds[0], answer.Get("service")); err != nil {
-			door.Close()
-			return nil, err
-		}
-	}
-	return l, nil
+func newListener(name string, o Options, reg *registration) *Listener {
+	l := &Listener{name: Addr(name), o: o, reg: reg, changed: make(chan struct{})}
+	l.deadline.init()
+	keep, quit := context.WithCancel(context.Background())
+	l.quit = quit
+	go l.keep(keep, reg)
+	return l
 }
 
 // Call is a call that waits to be accepted or refused; netman gives it up after 8 s.
@@ -77,25 +63,42 @@ type Call struct {
 }
 
 // Accept waits for the next call. Accepting and refusing is the Call's own: a server may take its time
-// over one while others come.
+// over one while others come. It ends when the Listener is closed, at the deadline, or when netman has come back and does not
+// take the name any more, because another program has it (EADDRINUSE) or it is none of that machine (EINVAL).
 func (l *Listener) Accept() (*Call, error) {
-	if l.mux != nil {
-		call, err := l.mux.accept(l)
-		if err != nil {
-			return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: l.name, Err: err}
-		}
-		return call, nil
-	}
 	for {
-		line, fds, err := receiveLine(l.door)
-		if err != nil && !errors.Is(err, ErrLine) && !errors.Is(err, ErrTruncated) {
-			if l.closed.Load() {
-				err = net.ErrClosed
+		reg, changed, err := l.state()
+		switch {
+		case err != nil:
+		case reg == nil:
+			select {
+			case <-changed:
+				continue
+			case <-l.deadline.passed():
+				err = os.ErrDeadlineExceeded
 			}
-			return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: l.name, Err: err}
+		default:
+			var call *Call
+			if call, err = reg.receive(l); err == nil {
+				return call, nil
+			}
+			if l.gone(reg, err) {
+				continue
+			}
+		}
+		return nil, &net.OpError{Op: "accept", Net: "dnet", Addr: l.name, Err: err}
+	}
+}
+
+// receiveCall waits for the next call on a connection. What is not known is skipped.
+func receiveCall(door *os.File) (*Call, error) {
+	for {
+		line, fds, err := receiveLine(door)
+		if err != nil && !errors.Is(err, ErrLine) && !errors.Is(err, ErrTruncated) {
+			return nil, err
 		}
 		if err != nil || line.Verb != "call" || len(fds) != 2 {
-			CloseFds(fds) // what is not known is skipped
+			CloseFds(fds)
 			continue
 		}
 		peer := Peer{
@@ -113,20 +116,26 @@ func (l *Listener) Addr() net.Addr { return l.name }
 
 // SetDeadline bounds Accept, now and later; zero is none.
 func (l *Listener) SetDeadline(t time.Time) error {
-	if l.mux != nil {
-		l.deadline.set(t)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
 	}
-	return l.door.SetReadDeadline(t)
+	l.at = t
+	l.deadline.set(t)
+	if l.reg == nil {
+		return nil
+	}
+	return l.reg.door.SetReadDeadline(t)
 }
 
 // Close gives the name up and ends Accept; accepted circuits stay.
 func (l *Listener) Close() error {
-	l.closed.Store(true)
-	err := l.door.Close()
-	if l.mux != nil {
-		l.mux.close()
+	if !l.end(net.ErrClosed) {
+		return net.ErrClosed
 	}
-	return err
+	l.quit()
+	return nil
 }
 
 // NetListener is l as a net.Listener, for servers that take one: http.Serve, grpc.Server. Its Accept takes

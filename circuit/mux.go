@@ -245,7 +245,7 @@ func (m *mux) accept(l *Listener) (*Call, error) {
 			return nil, net.ErrClosed
 		case gone:
 			wake(m.wake)
-			return nil, &Cleared{Cause: x25.CauseOutOfOrder, Text: "netman is gone"}
+			return nil, netmanGone()
 		}
 		select {
 		case <-m.wake:

@@ -40,11 +40,11 @@ func complexListener(t *testing.T) (*Listener, *dce) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &Listener{name: "s", door: door}
-	l.deadline.init()
-	if l.mux, err = newMux(fds[2], "s"); err != nil {
+	reg := &registration{door: door}
+	if reg.mux, err = newMux(fds[2], "s"); err != nil {
 		t.Fatal(err)
 	}
+	l := newListener("s", Options{Complex: true, Door: "/nowhere"}, reg)
 	n := &dce{t: t, fd: fds[3], level: x25.NewLevel(x25.Config{Role: x25.DCE, MaxPacket: muxPacket})}
 	n.level.LinkUp(time.Now(), &n.out)
 	t.Cleanup(func() {
@@ -322,7 +322,7 @@ func TestMuxCloses(t *testing.T) {
 	}
 	waiting := n.call(false)
 	within := time.Now().Add(20 * time.Second)
-	for l.mux.waiting() == 0 && time.Now().Before(within) {
+	for l.reg.mux.waiting() == 0 && time.Now().Before(within) {
 		n.turn()
 	}
 	l.Close()

@@ -208,14 +208,30 @@ func TestWrongRecords(t *testing.T) {
 	for why, record := range map[string]string{
 		"a control byte with other bits": "\x01x",
 		"no M and no Q but both halves":  "\x91x",
+		"no octets at all":               "",
 		"a record longer than any":       strings.Repeat("\x00", 1+MaxDatagram+1),
 	} {
-		c, n := scripted(t, false)
-		n.write(n.data, record)
-		for range 2 {
-			if _, _, err := c.Next(); !errors.Is(err, syscall.EPROTO) {
-				t.Errorf("%s: %v", why, err)
+		for _, stream := range []bool{false, true} {
+			c, n := scripted(t, stream)
+			if err := unix.Sendto(n.data, []byte(record), 0, nil); err != nil {
+				t.Fatal(err)
 			}
+			for range 2 {
+				if _, _, err := c.Next(); !errors.Is(err, syscall.EPROTO) {
+					t.Errorf("%s: %v", why, err)
+				}
+			}
+		}
+	}
+	for _, second := range []string{"\x00b", "\x10b", ""} { // after a piece with Q
+		c, n := scripted(t, false)
+		n.write(n.data, "\x90a")
+		unix.Sendto(n.data, []byte(second), 0, nil)
+		if p, bits, err := c.Next(); string(p) != "a" || bits != Q|M || err != nil {
+			t.Errorf("the first piece: %q, %x, %v", p, bits, err)
+		}
+		if _, _, err := c.Next(); !errors.Is(err, syscall.EPROTO) {
+			t.Errorf("Q changes inside a sequence: %v", err)
 		}
 	}
 	c, n := scripted(t, false)

@@ -19,7 +19,8 @@ import (
 // tells it at once; the bound is for a netman that has stopped.
 const reasonWait = 5 * time.Second
 
-// errRecord is a record that no circuit has: the other end, or its netman, breaks the protocol.
+// errRecord is a record that no circuit has: the other end, or its netman, breaks the protocol. (Where two programs of one machine
+// are joined by a socket pair, nobody has looked at the other's records before.)
 var errRecord = fmt.Errorf("a record with a wrong control byte or length: %w", syscall.EPROTO)
 
 // sockets are the carrier of a circuit with descriptors of its own: data and control.
@@ -116,7 +117,7 @@ func (s *sockets) drainControl(fd int) bool {
 		case c.closed.Load(): // netman ends what we have closed
 			return true
 		case err != nil || n == 0:
-			c.end(&Cleared{Cause: x25.CauseOutOfOrder, Text: "netman is gone"})
+			c.end(netmanGone())
 			// Nobody tells any more when the other end goes: a joined local circuit ends with netman.
 			s.shutdownData()
 		default:
@@ -242,6 +243,8 @@ func (s *sockets) receive() ([]byte, Bits, error) {
 		n, err = s.data.Read(s.buf)
 	}
 	switch {
+	case err == io.EOF && s.hangUp() == 0:
+		return nil, 0, errRecord // of no octets at all
 	case err == io.EOF:
 		return nil, 0, s.readEnd()
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -278,19 +281,19 @@ func (s *sockets) readEnd() error {
 
 // abandoned tells that data was shut down both ways, and not by us: then the other end has not ended
 // one direction, it has closed.
-func (s *sockets) abandoned() bool {
-	if s.c.out.shut.Load() {
-		return false
+func (s *sockets) abandoned() bool { return !s.c.out.shut.Load() && s.hangUp()&unix.POLLHUP != 0 }
+
+// hangUp tells how far data has ended: POLLRDHUP for this direction, POLLHUP for both.
+func (s *sockets) hangUp() (events int16) {
+	err := s.raw.Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		unix.Poll(p, 0)
+		events = p[0].Revents
+	})
+	if err != nil { // closed by us
+		return unix.POLLRDHUP
 	}
-	hup := false
-	if raw, err := s.data.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) {
-			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			n, _ := unix.Poll(p, 0)
-			hup = n == 1 && p[0].Revents&unix.POLLHUP != 0
-		})
-	}
-	return hup
+	return events
 }
 
 func (s *sockets) writeRecord(fd uintptr) bool {

@@ -74,7 +74,7 @@ func printStatus(w io.Writer, rows []json.RawMessage) error {
 	heads := map[string]string{
 		"link":    "LINK\tSTATION\tSTATE\tUP\tCIRCUITS\tN1\tRTT\tRESENT",
 		"service": "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
-		"circuit": "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD",
+		"circuit": "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD\tDIRECT",
 	}
 	for i, raw := range rows {
 		var kind struct{ Row string }
@@ -139,7 +139,11 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s\t%s\t%s\t%d\t%s\t%d\t%d\n", r.Service, r.Machine, r.Side, r.LCI, r.User, r.PID, r.Held)
+		direct := "-"
+		if r.Direct {
+			direct = "yes"
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n", r.Service, r.Machine, r.Side, r.LCI, r.User, r.PID, r.Held, direct)
 	}
 	return nil
 }

@@ -67,11 +67,7 @@ func (e *endpoint) controlMessage(message []byte) {
 		e.answerOffer(line)
 	case line.Verb == "clear" && e.phase == connected:
 		e.keepReason(line)
-		e.clear = true
-		e.fromProgram() // what it has written goes first
-		if e.inEnded {
-			e.leave()
-		}
+		e.goes()
 	case line.Verb == "abort" && e.phase == connected && e.ended == nil:
 		e.keepReason(line)
 		e.c.Clear(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)

@@ -19,6 +19,7 @@
 //	door.go      what those ask for who knocked: call, status
 //	endpoint.go  a program's end of a circuit: its descriptors, both ways
 //	control.go   and what is said beside the data
+//	joint.go     two programs of this machine, joined without netman between
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
 //	listen.go    resident servers: programs that have registered a name

@@ -105,21 +105,25 @@ func (e *endpoint) found() {
 
 // answer gives the caller the data descriptor of a call that was accepted.
 func (e *endpoint) answer() {
-	pair, err := dataPair()
-	if err != nil {
-		e.c.Clear(e.l.now, x25.CauseCongestion, 0, "", &e.l.out)
-		e.reject(&node.Event{Cause: x25.CauseCongestion, Text: err.Error()})
-		return
+	var theirs int
+	if e.joint != nil {
+		theirs = e.joint.ends[callersEnd]
+	} else {
+		pair, err := dataPair()
+		if err != nil {
+			e.c.Clear(e.l.now, x25.CauseCongestion, 0, "", &e.l.out)
+			e.reject(&node.Event{Cause: x25.CauseCongestion, Text: err.Error()})
+			return
+		}
+		defer unix.Close(pair[1])
+		e.in = &desc{fd: pair[0]}
+		e.out, theirs = e.in, pair[1]
 	}
-	defer unix.Close(pair[1])
 	line := circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}}
-	if err := circuit.SendFds(e.control.fd, line.Append(nil), pair[1]); err != nil {
-		unix.Close(pair[0])
+	if err := circuit.SendFds(e.control.fd, line.Append(nil), theirs); err != nil {
 		e.abandon()
 		return
 	}
-	e.in = &desc{fd: pair[0]}
-	e.out = e.in
 	e.start()
 }
 

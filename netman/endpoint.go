@@ -30,7 +30,8 @@ var streamEnd = []byte("DEND")
 // endpoint is a program's end of a circuit: the descriptors between netman and the program, and the circuit in the node.
 //
 // In circuit mode one seqpacket socket carries datagrams both ways, each with its control byte first, and a second one, control,
-// carries interrupts and the end. In bytes mode two pipes carry octets, and there is no control.
+// carries interrupts and the end. In bytes mode two pipes carry octets, and there is no control. Two programs of one machine in
+// circuit mode are joined: the socket's other end is not netman's but the other program's, and control is all that is left to do.
 //
 // An endpoint ends in one of two ways. The program leaves: what it wrote is sent, the node closes the circuit (leave, Drained).
 // Or the circuit is cleared: the program is told, gets what came before, then the descriptors are closed (cleared, toProgram).
@@ -38,8 +39,11 @@ type endpoint struct {
 	l       *loop
 	c       *node.Circuit
 	bytes   bool
-	in, out *desc // from and to the program; the same in circuit mode
+	in, out *desc // from and to the program; the same in circuit mode; nil when joined
 	control *desc // nil in bytes mode
+
+	joint  *joint    // the socket pair by which the program is joined with the other one
+	caller *endpoint // a server's: the one to be joined with
 
 	server     *server     // the transient server behind it, if there is one
 	offer      *listener   // the resident server behind it, if there is one
@@ -74,8 +78,9 @@ const (
 // start begins the traffic of a connected circuit.
 func (e *endpoint) start() {
 	e.phase = connected
-	e.in.ready = e.dataReady
-	e.out.ready = e.dataReady
+	if e.joint == nil {
+		e.in.ready, e.out.ready = e.dataReady, e.dataReady
+	}
 	if e.control != nil {
 		e.control.ready = e.controlReady
 		e.l.wait(e.control, unix.EPOLLIN)
@@ -97,7 +102,7 @@ func (e *endpoint) handle(ev node.Event) {
 			e.toProgram()
 		}
 	case node.Room:
-		if e.phase == connected && (e.in.mask&unix.EPOLLIN == 0 || len(e.spill) > 0) {
+		if e.phase == connected && e.joint == nil && (e.in.mask&unix.EPOLLIN == 0 || len(e.spill) > 0) {
 			e.fromProgram() // which was not read while the circuit was full
 		}
 	case node.Interrupt:
@@ -143,7 +148,7 @@ func (e *endpoint) dataReady(events uint32) {
 
 // settle sets what the descriptors wait for.
 func (e *endpoint) settle() {
-	if e.phase != connected {
+	if e.phase != connected || e.joint != nil {
 		return
 	}
 	var read, write uint32
@@ -163,15 +168,18 @@ func (e *endpoint) settle() {
 
 // row is the endpoint in status.
 func (e *endpoint) row() circuitRow {
-	switch {
-	case e.server != nil:
-		row := circuitRowOf(e.c, "server")
-		row.PID = e.server.pid
-		return row
-	case e.offer != nil:
-		return circuitRowOf(e.c, "server")
+	side := "caller"
+	if e.server != nil || e.offer != nil {
+		side = "server"
 	}
-	return circuitRowOf(e.c, "caller")
+	row := circuitRowOf(e.c, side)
+	if e.server != nil {
+		row.PID = e.server.pid
+	}
+	if e.joint != nil {
+		row.Direct, row.Held = true, e.joint.held(side == "caller")
+	}
+	return row
 }
 
 // farewell tells the program that netman goes. The keeper ends the servers that it has started.
@@ -179,6 +187,7 @@ func (e *endpoint) farewell(gone *node.Event) {
 	switch e.phase {
 	case connected, offered:
 		e.sendControl(clearedLine(gone))
+		e.letGo()
 	case calling:
 		e.reject(gone)
 	}
@@ -203,6 +212,7 @@ func (e *endpoint) release() {
 		e.l.forget(e.out)
 	}
 	e.l.forget(e.control)
+	e.letGo()
 	e.l.drop(e)
 	if s := e.server; s != nil && e.bytes && !s.exited {
 		// A filter ends by itself at the end of its input; one that does not is told, and then made to.
@@ -343,19 +353,56 @@ func (e *endpoint) programGone() bool {
 		}
 		return false
 	}
-	gone := e.controlEnd && e.inEnded
-	if s := e.server; s != nil && !e.clear {
-		gone = s.exited && e.inEnded
-		if gone && s.failed {
-			e.diag, e.text = x25.DiagProgramDied, "the server of "+s.service.name+" died"
+	switch s := e.server; {
+	case e.clear:
+		if !e.inputOver() {
+			return false
 		}
-	} else if gone && !e.clear {
-		e.diag = x25.DiagProgramDied
+		e.leave()
+	case s == nil && e.controlEnd:
+		e.died("")
+	case s != nil && s.exited && s.failed:
+		e.died("the server of " + s.service.name + " died")
+	case s != nil && s.exited && e.inputOver():
+		e.leave()
+	default:
+		return false
 	}
-	if gone {
+	return true
+}
+
+// died is when the program has ended without a word: what it wrote has diedDrain to arrive. Whoever serves it must hear of it even if it
+// takes no data.
+func (e *endpoint) died(text string) {
+	e.diag, e.text = x25.DiagProgramDied, text
+	if e.joint == nil {
+		e.l.after(diedDrain, func() {
+			if e.ended == nil && e.phase == connected {
+				e.c.Clear(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)
+				e.release()
+			}
+		})
+	}
+	e.goes()
+}
+
+// goes is when the program has asked for the end, or has died: what it has written goes first.
+func (e *endpoint) goes() {
+	e.clear = true
+	if e.joint == nil {
+		e.fromProgram()
+	}
+	if e.inputOver() || e.joint != nil {
 		e.leave()
 	}
-	return gone
+}
+
+// inputOver says that nobody writes any more. Of a program that is joined netman does not see the data: control stands for both.
+func (e *endpoint) inputOver() bool {
+	if e.joint != nil {
+		return e.controlEnd
+	}
+	return e.inEnded
 }
 
 // leave closes the circuit for the program: what it wrote arrives first.
@@ -366,15 +413,6 @@ func (e *endpoint) leave() {
 	e.closing, e.outEnded = true, true
 	e.c.Close(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)
 	e.settle()
-	if e.diag == x25.DiagProgramDied {
-		// Whoever serves a program that died must hear of it even if it takes no data.
-		e.l.after(diedDrain, func() {
-			if e.ended == nil && e.phase == connected {
-				e.c.Clear(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)
-				e.release()
-			}
-		})
-	}
 }
 
 // cleared tells the program at once that the circuit is over; what came before can still be read, to its end.
@@ -382,6 +420,10 @@ func (e *endpoint) cleared() {
 	e.sendControl(clearedLine(e.ended))
 	if e.ended.Cause != x25.CauseDTE || e.ended.Diag != x25.DiagNone {
 		e.hangUp(unix.SIGHUP)
+	}
+	if e.joint != nil {
+		e.release() // the data is in the program's own socket
+		return
 	}
 	e.toProgram()
 }

@@ -69,7 +69,7 @@ func (l *loop) withdraw(s *service, a acceptor) {
 	if len(s.acceptors) == 0 && l.services[s.name] == s {
 		delete(l.services, s.name)
 		l.node.Unregister(s.name)
-		if t := l.offers[s.name]; t != nil {
+		if t := l.offers[s.name]; t != nil && t.transient {
 			l.takeTransient(t) // servtab has come to name it meanwhile
 		}
 	}

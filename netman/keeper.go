@@ -177,10 +177,9 @@ func (k *keeper) tellSetup(ports []*openPort) error {
 func (k *keeper) tellServices(services map[string]*program) error {
 	for _, name := range sortedKeys(services) {
 		s := services[name]
-		if s.resident {
-			continue // its server registers it at the door
+		offer := serviceOffer{
+			Name: s.name, Argv: s.argv, Bytes: s.bytes, As: s.as.name, Max: s.max, Resident: s.resident, Indirect: s.indirect,
 		}
-		offer := serviceOffer{Name: s.name, Argv: s.argv, Bytes: s.bytes, As: s.as.name, Max: s.max}
 		if err := k.line.send(&memo{Kind: "service", Offer: offer}); err != nil {
 			return err
 		}

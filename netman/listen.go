@@ -23,6 +23,7 @@ type listener struct {
 	desc    *desc
 	service *service
 	shared  bool // others may register the same name
+	through bool // calls of this machine go through netman too
 	waiting int  // calls that it has not answered
 }
 
@@ -34,7 +35,7 @@ func (v *visitor) listen(line circuit.Line) {
 		v.listenComplex(name, shared)
 		return
 	}
-	lis := &listener{l: v.l, desc: v.desc, shared: shared}
+	lis := &listener{l: v.l, desc: v.desc, shared: shared, through: line.Get("direct") == "0"}
 	s, errno, why := v.l.register(name, lis)
 	if s == nil {
 		v.fail(errno, why)
@@ -70,15 +71,18 @@ func (lis *listener) offer(c *node.Circuit) bool {
 		return false
 	}
 	l := lis.l
+	e := &endpoint{l: l, c: c, phase: offered, offer: lis}
+	if !lis.through {
+		e.caller = l.callerOf(c, lis.service)
+	}
 	data, err := dataPair()
 	if err != nil {
 		l.scarce(c, err)
 		return true
 	}
-	defer unix.Close(data[1])
 	control, err := seqpacketPair()
 	if err != nil {
-		unix.Close(data[0])
+		closeAll(data[:])
 		l.scarce(c, err)
 		return true
 	}
@@ -90,12 +94,12 @@ func (lis *listener) offer(c *node.Circuit) bool {
 		line.Keys = append(line.Keys, circuit.Key{Key: "stream", Value: "1"})
 	}
 	if err := circuit.SendFds(lis.desc.fd, line.Append(nil), data[1], control[1]); err != nil {
-		unix.Close(data[0])
+		closeAll(data[:])
 		unix.Close(control[0])
 		return false
 	}
-	e := &endpoint{l: l, c: c, phase: offered, offer: lis, in: &desc{fd: data[0]}, control: &desc{fd: control[0]}}
-	e.out = e.in
+	e.takeData(data)
+	e.control = &desc{fd: control[0]}
 	e.control.mask, e.control.ready = unix.EPOLLIN, e.controlReady
 	l.hold(c, e)
 	lis.waiting++
@@ -115,6 +119,7 @@ func (lis *listener) offer(c *node.Circuit) bool {
 func (e *endpoint) answerOffer(line circuit.Line) {
 	switch line.Verb {
 	case "accept":
+		e.join()
 		if err := e.c.Accept(e.l.now, &e.l.out); err != nil {
 			e.release()
 			return

@@ -14,7 +14,7 @@ import (
 	"dnet/ether"
 )
 
-// memo is what netman's two processes say to each other: one JSON object per record of a seqpacket socket, with at most two
+// memo is what netman's two processes say to each other: one JSON object per record of a seqpacket socket, with at most three
 // descriptors. The keeper trusts none that it gets.
 //
 //	keeper to wire   setup      once, first: Setup
@@ -23,7 +23,7 @@ import (
 //	                 port       Link is open, or Error says why not; the packet socket, and what holds the interface for this netman
 //	                 begin      claim the name
 //	                 visitor    at the door: UID, User, Admin; the connection
-//	                 started    ID: the server runs as PID, or Error; circuit mode: data, control; bytes mode: its output, its input
+//	                 started    ID: the server runs as PID, or Error; circuit mode: data, the server's end of it, control; bytes mode: its output, its input
 //	                 exited     ID: the server has ended; Failed
 //	                 stop       go: Text says why
 //	wire to keeper   open       the interface Name
@@ -72,6 +72,9 @@ type serviceOffer struct {
 	Bytes bool     `json:"bytes"`
 	As    string   `json:"as"`
 	Max   int      `json:"max"`
+
+	Resident bool `json:"resident,omitempty"` // its server registers it at the door
+	Indirect bool `json:"indirect,omitempty"` // circuits within this machine go through netman too
 }
 
 // maxMemo is the longest memo, in octets.

@@ -15,6 +15,7 @@ import (
 type service struct {
 	name      string
 	transient bool     // of servtab: a server is started for each call
+	indirect  bool     // circuits within this machine go through netman too
 	argv      []string // of one that is transient
 	bytes     bool     // plain stdin and stdout instead of datagrams with control bytes
 	as        string   // the user that its servers run as; empty: netman's own
@@ -58,6 +59,9 @@ func (l *loop) incoming(c *node.Circuit) {
 	s.calls++
 	l.changeRunning(s, +1)
 	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
+	if !s.bytes {
+		e.caller = l.callerOf(c, s)
+	}
 	l.hold(c, e)
 	l.startServer(e)
 }
@@ -79,16 +83,16 @@ func (l *loop) startServer(e *endpoint) {
 
 // spawnResult is what became of a server that was to be started.
 type spawnResult struct {
-	in, out, control *desc
-	pid              int
-	err              error
-	scarce           bool // for want of descriptors, memory or processes
+	fds    []int // the keeper's memo says which
+	pid    int
+	err    error
+	scarce bool // for want of descriptors, memory or processes
 }
 
 // serverStarted takes what the keeper says of a server: it runs, and fds are our ends, or there is none.
 func (l *loop) serverStarted(m *memo, fds []int) {
 	e := l.servers[m.ID]
-	if e == nil || e.server.pid != 0 || m.Error == "" && len(fds) != 2 {
+	if e == nil || e.server.pid != 0 || m.Error == "" && len(fds) != e.serverDescriptors() {
 		circuit.CloseFds(fds)
 		return
 	}
@@ -97,13 +101,15 @@ func (l *loop) serverStarted(m *memo, fds []int) {
 		l.spawned(e, spawnResult{err: errors.New(m.Error), scarce: m.Scarce})
 		return
 	}
-	r := spawnResult{pid: m.PID, in: &desc{fd: fds[0]}}
+	l.spawned(e, spawnResult{pid: m.PID, fds: fds})
+}
+
+// serverDescriptors is how many descriptors come with a server.
+func (e *endpoint) serverDescriptors() int {
 	if e.bytes {
-		r.out = &desc{fd: fds[1]}
-	} else {
-		r.out, r.control = r.in, &desc{fd: fds[1]}
+		return 2
 	}
-	l.spawned(e, r)
+	return 3
 }
 
 // exited takes the end of a server.
@@ -140,11 +146,18 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 		return
 	}
 	s.pid = r.pid
-	e.in, e.out, e.control = r.in, r.out, r.control
+	if e.bytes {
+		e.in = &desc{fd: r.fds[0]}
+		e.out = &desc{fd: r.fds[1]}
+	} else {
+		e.takeData([2]int(r.fds))
+		e.control = &desc{fd: r.fds[2]}
+	}
 	if e.ended != nil {
 		e.release() // the caller has gone meanwhile
 		return
 	}
+	e.join()
 	if err := e.c.Accept(l.now, &l.out); err != nil {
 		e.release()
 		return
@@ -170,13 +183,15 @@ func (l *loop) serverExited(e *endpoint, failed bool) {
 func (l *loop) takeServices(services map[string]*service) {
 	l.offers = services
 	for _, name := range sortedKeys(l.services) {
-		if old := l.services[name]; old.transient && services[name] == nil {
+		if s := services[name]; l.services[name].transient && (s == nil || !s.transient) {
 			delete(l.services, name)
 			l.node.Unregister(name)
 		}
 	}
 	for _, name := range sortedKeys(services) {
-		l.takeTransient(services[name])
+		if s := services[name]; s.transient {
+			l.takeTransient(s)
+		}
 	}
 }
 
@@ -191,7 +206,7 @@ func (l *loop) takeTransient(s *service) {
 	case !old.transient:
 		log.Printf("service %s: a resident server has registered the name; it keeps it until it ends", s.name)
 	default:
-		old.argv, old.bytes, old.as, old.max = s.argv, s.bytes, s.as, s.max
+		old.argv, old.indirect, old.bytes, old.as, old.max = s.argv, s.indirect, s.bytes, s.as, s.max
 		l.changeRunning(old, 0)
 	}
 }

@@ -52,6 +52,8 @@ type serviceEntry struct {
 	Max  *int     `toml:"max"` // calls at once; not given: maxServers
 
 	Resident bool `toml:"resident"` // netman starts it once, and it registers the name
+
+	Direct *bool `toml:"direct"` // nil: true: programs of this machine are joined without netman between
 }
 
 // maxServers bounds the servers of one service where servtab does not.
@@ -250,6 +252,7 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 		return nil, fmt.Errorf("%s is a name of the machine %s, and this is %s (write %%m for this machine's name)", s.name, of, machine)
 	}
 	s.resident = entry.Resident
+	s.indirect = entry.Direct != nil && !*entry.Direct
 	switch entry.Mode {
 	case "", "circuit":
 		s.argv = append(s.argv, "-B")
@@ -257,6 +260,9 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 		s.bytes = true
 	default:
 		return nil, fmt.Errorf("unknown mode %q: it is \"circuit\" or \"bytes\"", entry.Mode)
+	}
+	if s.bytes && entry.Direct != nil && *entry.Direct {
+		return nil, errors.New("direct = true: the circuits of a service in bytes mode go through netman")
 	}
 	if s.resident && (s.bytes || entry.Max != nil) {
 		return nil, errors.New("a resident server has no mode and no max: it answers each call itself")
@@ -287,6 +293,7 @@ type program struct {
 	resident bool     // it is kept running, and registers the name itself
 	bytes    bool     // plain stdin and stdout instead of datagrams with control bytes
 	user     string   // as named in servtab; empty: none was
+	indirect bool     // circuits within this machine go through netman too
 	as       identity
 	max      int // calls at once
 }

@@ -147,7 +147,8 @@ func serverFailed(err error, bytes bool) bool {
 	return exit.Sys().(syscall.WaitStatus).Signaled() || !bytes
 }
 
-// startServer makes the descriptors and starts the process. fds are our ends: data and control, or a filter's output and input.
+// startServer makes the descriptors and starts the process. fds are our ends, and the server's data once more for the wire to keep, to
+// give to a caller, or to close: data, theirs, control; or a filter's output and input.
 func (k *keeper) startServer(s *program, m *memo) (cmd *exec.Cmd, fds []int, err error) {
 	cmd = &exec.Cmd{Path: s.path, Args: s.argv, Env: k.callEnv(s, m), Dir: "/", Stderr: os.Stderr}
 	cmd.SysProcAttr = s.processAttr()
@@ -170,12 +171,6 @@ func (k *keeper) startServer(s *program, m *memo) (cmd *exec.Cmd, fds []int, err
 	defer k.mu.Unlock()
 	k.servers[m.ID].pid = cmd.Process.Pid
 	return cmd, fds, nil
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 }
 
 // serverDescriptors makes a server's standard input, output and, in circuit mode, its control descriptor 3; and our ends of them.
@@ -209,13 +204,14 @@ func serverDescriptors(bytes bool) (theirs []*os.File, ours []int, err error) {
 	if err != nil {
 		return theirs, ours, err
 	}
-	ours = append(ours, data[0])
-	add(data[1])
-	second, err := unix.FcntlInt(uintptr(data[1]), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return theirs, ours, fmt.Errorf("dup: %w", err)
+	ours = append(ours, data[0], data[1])
+	for range 2 { // standard input and output
+		fd, err := unix.FcntlInt(uintptr(data[1]), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return theirs, ours, fmt.Errorf("dup: %w", err)
+		}
+		add(fd)
 	}
-	add(second)
 	control, err := seqpacketPair()
 	if err != nil {
 		return theirs, ours, err
@@ -223,6 +219,12 @@ func serverDescriptors(bytes bool) (theirs []*os.File, ours []int, err error) {
 	ours = append(ours, control[0])
 	add(control[1])
 	return theirs, ours, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // seqpacketPair makes a connected pair, the first end non-blocking for the loop.

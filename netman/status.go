@@ -124,7 +124,8 @@ type circuitRow struct {
 	User    string `json:"user,omitempty"`
 	Side    string `json:"side"` // "caller" or "server"
 	PID     int    `json:"pid,omitempty"`
-	Held    int    `json:"held"` // octets received and not taken
+	Held    int    `json:"held"`   // octets received and not taken
+	Direct  bool   `json:"direct"` // joined with the other program, which is on this machine
 }
 
 func (l *loop) machineStatus() machineRow {

@@ -124,7 +124,9 @@ func (l *loop) hear(m *memo, fds []int) {
 		}
 	case "service":
 		o := m.Offer
-		l.pending[o.Name] = &service{name: o.Name, argv: o.Argv, transient: true, bytes: o.Bytes, as: o.As, max: o.Max}
+		l.pending[o.Name] = &service{
+			name: o.Name, argv: o.Argv, transient: !o.Resident, indirect: o.Indirect, bytes: o.Bytes, as: o.As, max: o.Max,
+		}
 	case "services":
 		l.takeServices(l.pending)
 		l.pending = map[string]*service{}

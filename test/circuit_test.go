@@ -28,25 +28,36 @@ type place struct {
 	door    string
 	pid     int  // of netman
 	complex bool // its servers have all their circuits on one descriptor
+	relay   bool // who listens here is called through netman, from the same machine too
 }
 
 func newPlace(t *testing.T, m *lab.Machine) place {
 	t.Helper()
 	p := place{Machine: m, door: door(t, m)}
+	p.pid = netmanPid(t, p.door)
+	return p
+}
+
+// netmanPid is the process behind a door that has the circuits.
+func netmanPid(t *testing.T, door string) int {
+	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: p.door}); err != nil {
-		t.Fatalf("%s: %v", p.door, err)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: door}); err != nil {
+		t.Fatalf("%s: %v", door, err)
 	}
 	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.pid = int(cred.Pid)
-	return p
+	wire, err := lab.Wire(int(cred.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return wire
 }
 
 // descriptors counts those of a process: "self", or its number.
@@ -59,11 +70,12 @@ func descriptors(t *testing.T, process any) int {
 	return len(names)
 }
 
-// route is a way from a caller to a server: between two machines, or within one; to a server with a pair of descriptors for each circuit,
-// or one for all.
+// route is a way from a caller to a server: between two machines, or within one, joined by a socket pair or through netman; to a server
+// with a pair of descriptors for each circuit, or one for all.
 type route struct {
 	name       string
 	from, to   place
+	direct     bool
 	registered *atomic.Int32
 }
 
@@ -73,15 +85,21 @@ func routes(t *testing.T) []route {
 	l := network(t, lab.Config{Machines: []string{"grumpy", "sneezy"}})
 	grumpy, sneezy := newPlace(t, l.Machine("grumpy")), newPlace(t, l.Machine("sneezy"))
 	registered := new(atomic.Int32)
-	ways := []route{{"between machines", grumpy, sneezy, registered}, {"within a machine", grumpy, grumpy, registered}}
+	through := grumpy
+	through.relay = true
+	ways := []route{
+		{"between machines", grumpy, sneezy, false, registered},
+		{"within a machine", grumpy, grumpy, true, registered},
+		{"within a machine through netman", grumpy, through, false, registered},
+	}
 	for _, r := range ways[:2] {
-		r.name, r.to.complex = r.name+", complex", true
+		r.name, r.to.complex, r.direct = r.name+", complex", true, false
 		ways = append(ways, r)
 	}
 	return ways
 }
 
-// eachRoute runs a test on both routes, and asks that it leaves nothing.
+// eachRoute runs a test on all routes, and asks that it leaves nothing.
 func eachRoute(t *testing.T, f func(t *testing.T, r route)) {
 	for _, r := range routes(t) {
 		t.Run(r.name, func(t *testing.T) {
@@ -119,7 +137,7 @@ func (r route) service() string { return fmt.Sprintf("s%d.%s", r.registered.Add(
 
 func (p place) listen(t *testing.T, service string, o circuit.Options) *circuit.Listener {
 	t.Helper()
-	o.Door, o.Complex = p.door, p.complex
+	o.Door, o.Complex, o.Relay = p.door, p.complex, p.relay
 	lis, err := circuit.Listen(t.Context(), service, o)
 	if err != nil {
 		t.Fatalf("%s: listen %s: %v", p.Name, service, err)

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -156,4 +157,42 @@ func TestNetmanEnds(t *testing.T) {
 	if p.status() != 255 || !strings.Contains(p.stderr.String(), "netman") {
 		t.Errorf("rx without netman: %d, %q", p.status(), &p.stderr)
 	}
+}
+
+// A resident server has its name again when its netman has been killed and started anew, though it does nothing about it.
+func TestListenerOutlivesNetman(t *testing.T) {
+	t.Parallel()
+	l := network(t, lab.Config{Machines: []string{"grumpy", "doc"}})
+	grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
+	lost := make(chan error, 16)
+	lis := listen(t, doc, "answer", circuit.Options{Lost: func(err error) { lost <- err }})
+	go answer(lis)
+	call := func() {
+		t.Helper()
+		c, err := dial(t, grumpy, "answer", circuit.Options{Stream: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo(t, c, "to a program\n")
+		finish(t, c)
+	}
+	call()
+	for _, sig := range []unix.Signal{unix.SIGKILL, unix.SIGTERM} {
+		began := time.Now()
+		doc.KillNetman(sig)
+		if err := <-lost; !errors.Is(err, unix.EHOSTDOWN) || time.Since(began) > slack*tolerance {
+			t.Errorf("after %v the server is told %v, after %v", sig, err, time.Since(began))
+		}
+		doc.Netman()
+		began = time.Now()
+		if err := <-lost; err != nil || time.Since(began) > slack*time.Second {
+			t.Errorf("netman is back, and the server is told %v, after %v", err, time.Since(began))
+		}
+		call()
+	}
+	lis.Close()
+	eventually(t, "the name is withdrawn", func() bool {
+		_, err := dial(t, grumpy, "answer", circuit.Options{})
+		return errors.Is(err, unix.ENOENT)
+	})
 }

@@ -3,8 +3,14 @@
 //
 //	rx_test.go         commands on another machine: input, output, status, signals
 //	service_test.go    services: filters, limits, several servers of one name, resident ones
+//	direct_test.go     programs of one machine, joined without netman between
 //	data_test.go       large and marked datagrams, both ends at once
 //	faults_test.go     a bad wire
+//	cause_test.go      the table of causes, row by row
+//	kill_test.go       kill -9 of anybody at any moment
+//	abandon_test.go    calls and registrations that are given up
+//	sleepers_test.go   readers that sleep, and one that does not
+//	actor_test.go      the programs that are killed in these
 //	down_test.go       whoever holds a circuit is told when the other end is gone
 //	netman_test.go     the verbs of netman, reload
 //	badinput_test.go   what is wrong is said
@@ -38,6 +44,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "actor" {
+		os.Exit(act(os.Args[2:]))
+	}
 	flag.Set("test.parallel", "4") // they wait more than they work
 	lab.Main(m)
 }

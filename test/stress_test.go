@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,23 +26,11 @@ import (
 // memory is what netman on a machine has in RAM, in octets (VmRSS).
 func memory(t *testing.T, m *lab.Machine) (octets int) {
 	t.Helper()
-	err := m.Do(func() error {
-		daemon := 0 // the first of that name: verbs come and go
-		dirs, _ := filepath.Glob("/proc/[0-9]*/comm")
-		for _, comm := range dirs {
-			name, _ := os.ReadFile(comm)
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(comm)))
-			if string(name) == "netman\n" && (daemon == 0 || pid < daemon) {
-				daemon = pid
-			}
-		}
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", daemon))
-		_, after, _ := strings.Cut(string(text), "VmRSS:")
-		kib, _, _ := strings.Cut(strings.TrimSpace(after), " ")
-		octets, _ = strconv.Atoi(kib)
-		octets *= 1024
-		return err
-	})
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", m.NetmanWire()))
+	_, after, _ := strings.Cut(string(text), "VmRSS:")
+	kib, _, _ := strings.Cut(strings.TrimSpace(after), " ")
+	octets, _ = strconv.Atoi(kib)
+	octets *= 1024
 	if err != nil || octets == 0 {
 		t.Fatalf("%s: memory of netman: %d, %v", m.Name, octets, err)
 	}

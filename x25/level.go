@@ -166,6 +166,9 @@ func (l *Level) Ready() bool {
 // Len is the number of circuits that a program holds.
 func (l *Level) Len() int { return l.live }
 
+// Circuit is the circuit on a channel, nil where there is none.
+func (l *Level) Circuit(lci uint16) *Circuit { return l.table.get(lci) }
+
 // Each calls fn for each circuit that a program holds, by rising LCI. fn may clear any of them.
 func (l *Level) Each(fn func(*Circuit)) {
 	l.table.each(func(c *Circuit) {

@@ -51,32 +51,40 @@ const User = "tester"
 
 // New opens a door in a temporary directory and closes it, with all circuits, when the test ends. It
 // joins the data of both programs by one socket pair, as netman does on one machine.
-func New(t testing.TB) *Door { return open(t, false) }
+func New(t testing.TB) *Door { return open(t, place(t), false) }
+
+// NewAt is New at the path of a door that was closed: a netman that is started again.
+func NewAt(t testing.TB, path string) *Door { return open(t, path, false) }
 
 // NewRelay is New with data that goes through the door, as between two machines.
-func NewRelay(t testing.TB) *Door { return open(t, true) }
+func NewRelay(t testing.TB) *Door { return open(t, place(t), true) }
 
-func open(t testing.TB, relay bool) *Door {
+// place is a path for a door, whose length does not depend on the test's name.
+func place(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "door")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, "door")
+}
+
+func open(t testing.TB, path string, relay bool) *Door {
+	t.Helper()
 	d := &Door{
-		Path:     filepath.Join(dir, "door"),
+		Path:     path,
 		relay:    relay,
 		services: map[string]service{},
 		open:     map[any]func(){},
 	}
+	var err error
 	d.listener, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: d.Path, Net: "unixpacket"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d.running.Go(d.accept)
-	t.Cleanup(func() {
-		d.Close()
-		os.RemoveAll(dir)
-	})
+	t.Cleanup(d.Close)
 	return d
 }
 

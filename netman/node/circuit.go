@@ -48,6 +48,23 @@ func (c *Circuit) LCI() uint16 {
 // Local says whether both ends are on this machine.
 func (c *Circuit) Local() bool { return c.st == nil && c.x != nil }
 
+// Other is the other end of a circuit within this machine; nil when that is over, and for a circuit to another machine.
+func (c *Circuit) Other() *Circuit {
+	if !c.Local() {
+		return nil
+	}
+	for i, level := range c.node.local.levels {
+		if level != c.x.Level() {
+			continue
+		}
+		if x := c.node.local.levels[1-i].Circuit(c.x.LCI()); x != nil {
+			other, _ := x.User.(*Circuit)
+			return other
+		}
+	}
+	return nil
+}
+
 // Accept answers an Incoming call.
 func (c *Circuit) Accept(now time.Time, out *Out) error {
 	err := c.x.Accept(now, nil)

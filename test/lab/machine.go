@@ -181,6 +181,15 @@ func (m *Machine) off() {
 	}
 }
 
+// Kill ends the machine at once, as when its power fails: every process in it is killed, and its interfaces go with it. Nothing can be
+// run in it any more.
+func (m *Machine) Kill() {
+	if m.netman != nil {
+		m.netman.wanted = true
+	}
+	m.off()
+}
+
 // gone waits for the end that off began.
 func (m *Machine) gone() {
 	if m.init == nil || m.init.Process == nil {
