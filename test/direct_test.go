@@ -137,3 +137,36 @@ func (r route) raw(t *testing.T) (data, control int, server *circuit.Conn) {
 	}
 	return fds[0], control, server
 }
+
+// When data ends, the reason is on control already: a program that reads data to its end, and then control, needs not wait.
+func TestReasonBeforeTheEnd(t *testing.T) {
+	eachRoute(t, func(t *testing.T, r route) {
+		for i := range 50 {
+			data, control, server := r.raw(t)
+			server.WriteDatagram([]byte("last"), 0)
+			want := "cleared 00 00"
+			if i%2 == 0 {
+				server.Close()
+			} else {
+				server.Clear(0x42, "why")
+				want = "cleared 00 42 why"
+			}
+			p := make([]byte, circuit.MaxLine)
+			for _, record := range []string{"\x00last", ""} {
+				n, err := unix.Read(data, p)
+				for err == unix.ECONNRESET {
+					n, err = unix.Read(data, p)
+				}
+				if err != nil || string(p[:n]) != record {
+					t.Fatalf("round %d: data has %q, %v; want %q", i, p[:max(n, 0)], err, record)
+				}
+			}
+			n, _, err := unix.Recvfrom(control, p, unix.MSG_DONTWAIT)
+			if err != nil || !bytes.HasPrefix(p[:n], []byte(want)) {
+				t.Errorf("round %d: data has ended, and control has %q, %v; want %q", i, p[:max(n, 0)], err, want)
+			}
+			unix.Close(data)
+			unix.Close(control)
+		}
+	})
+}
