@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,12 @@ const turnOctets = 128 << 10
 
 // filterGrace is how long a filter may go on after its circuit is over before it gets SIGHUP, and then SIGKILL.
 const filterGrace = 2 * time.Second
+
+// filterExit is how long a filter that has closed its output may take to exit, before that is told as the end of one direction.
+const filterExit = 200 * time.Millisecond
+
+// maxSpill bounds what was read of all programs beyond what their circuits took; above it records are read one by one.
+const maxSpill = 16 << 20
 
 // diedDrain is how long what a program wrote before it died may take to arrive.
 const diedDrain = time.Second
@@ -56,6 +63,7 @@ type endpoint struct {
 	diag       x25.Diag    // with this diagnostic
 	text       string      // and text
 	closing    bool        // the node closes the circuit
+	signalling bool        // the keeper is to send the server a signal
 	ended      *node.Event // the circuit is over: what has come goes to the program first
 	batch      uint8       // records read at once
 	spill      [][]byte    // read, and the circuit was full
@@ -206,6 +214,10 @@ func (e *endpoint) release() {
 		e.offer.service.running--
 	}
 	e.phase = released
+	for _, record := range e.spill {
+		e.l.spilled -= len(record)
+	}
+	e.spill = nil
 	e.c.Clear(e.l.now, x25.CauseDTE, 0, "", &e.l.out) // one that is over gives back what it holds
 	e.l.forget(e.in)
 	if e.out != e.in {
@@ -261,16 +273,25 @@ func (e *endpoint) receive() (n int, errno unix.Errno) {
 		return n, 0
 	}
 	records := e.l.fromPrograms
-	if errno := records.Recv(e.in.fd, max(int(e.batch), 1)); errno != 0 {
+	batch := max(int(e.batch), 1)
+	if e.l.spilled > maxSpill {
+		batch = 1
+	}
+	if errno := records.Recv(e.in.fd, batch); errno != 0 {
 		return 0, errno
 	}
 	for i, record := range records.Records {
 		n += len(record)
 		if i > 0 && !e.mayRead() {
 			e.spill = append(e.spill, bytes.Clone(record))
+			e.l.spilled += len(record)
 			continue
 		}
 		e.fromDatagram(record)
+	}
+	if records.Empty && !e.writesNoMore() {
+		e.complain("a record without a control byte")
+		n++
 	}
 	// Programs that write many small records are read many at a time; large ones one by one.
 	switch {
@@ -289,6 +310,7 @@ func (e *endpoint) fromSpill() bool {
 	}
 	record := e.spill[0]
 	e.spill = e.spill[1:]
+	e.l.spilled -= len(record)
 	e.fromDatagram(record)
 	return true
 }
@@ -302,6 +324,10 @@ func (e *endpoint) mayRead() bool {
 func (e *endpoint) fromDatagram(message []byte) {
 	control := message[0]
 	q, more := circuit.Bits(control)&circuit.Q != 0, circuit.Bits(control)&circuit.M != 0
+	if len(message) > 1+circuit.MaxDatagram {
+		e.complain(fmt.Sprintf("a record of more than %d octets; send it in pieces, with M", circuit.MaxDatagram))
+		return
+	}
 	if circuit.Bits(control)&^(circuit.Q|circuit.M) != 0 {
 		e.complain("control byte with bits other than Q and M")
 		return
@@ -323,22 +349,41 @@ func (e *endpoint) inputEnd() {
 	if e.control != nil {
 		e.controlReady(0) // if the program has gone, or wants to, it says so there
 	}
-	if e.phase == connected && !e.programGone() {
-		if e.c.Stream && !e.hungUp() {
-			e.c.Send(e.l.now, streamEnd, true, false, &e.l.out)
-		}
-		e.settle()
+	if e.phase != connected || e.programGone() {
+		return
+	}
+	switch {
+	case !e.c.Stream || e.controlEnd || e.hungUp(): // it has gone: that is told, and not the end of a direction
+	case e.bytes && !e.server.exited:
+		e.l.after(filterExit, e.endDirection) // if it goes on; how it ends says whether its output is whole
+	default:
+		e.endDirection()
+	}
+	e.settle()
+}
+
+// endDirection tells the other end of a stream circuit that the program writes no more.
+func (e *endpoint) endDirection() {
+	if e.phase != connected || e.closing || e.ended != nil {
+		return
+	}
+	if err := e.c.Send(e.l.now, streamEnd, true, false, &e.l.out); err != nil {
+		// A datagram that is cut must not look whole.
+		e.complain("the end of a direction inside a datagram")
+		e.died("the program ended its direction inside a datagram")
 	}
 }
 
 // hungUp says that the program holds the data socket no more: it has not ended one direction, it is gone, and control will tell.
-func (e *endpoint) hungUp() bool {
-	if e.bytes || e.outEnded {
-		return false
-	}
-	poll := []unix.PollFd{{Fd: int32(e.in.fd), Events: unix.POLLIN}}
-	n, _ := unix.Poll(poll, 0)
-	return n == 1 && poll[0].Revents&unix.POLLHUP != 0
+func (e *endpoint) hungUp() bool { return !e.bytes && !e.outEnded && e.hangUps()&unix.POLLHUP != 0 }
+
+// writesNoMore says that what the program writes to the data socket has an end.
+func (e *endpoint) writesNoMore() bool { return e.hangUps()&(unix.POLLRDHUP|unix.POLLHUP) != 0 }
+
+func (e *endpoint) hangUps() int16 {
+	poll := []unix.PollFd{{Fd: int32(e.in.fd), Events: unix.POLLRDHUP}}
+	unix.Poll(poll, 0)
+	return poll[0].Revents
 }
 
 // programGone closes the circuit when the program has: true if so.
@@ -434,7 +479,7 @@ func (e *endpoint) toProgram() {
 		if e.gather() {
 			continue
 		}
-		if e.ended != nil {
+		if e.ended != nil && !e.signalling {
 			e.release()
 		}
 		break
@@ -536,5 +581,14 @@ func (e *endpoint) outputEnd() {
 func (e *endpoint) hangUp(signal unix.Signal) {
 	if s := e.server; s != nil && e.bytes && s.pid > 0 && !s.exited {
 		e.l.tell(&memo{Kind: "signal", ID: s.id, Signal: int(signal)})
+		e.signalling = true
+	}
+}
+
+// signalled is when the keeper has done so. A filter is told that its input was cut before it sees the end of it.
+func (l *loop) signalled(m *memo) {
+	if e := l.servers[m.ID]; e != nil && e.signalling {
+		e.signalling = false
+		e.toProgram()
 	}
 }

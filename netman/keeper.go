@@ -187,7 +187,7 @@ func (k *keeper) tellServices(services map[string]*program) error {
 	return k.line.send(&memo{Kind: "services"})
 }
 
-// wireEnded ends what the keeper has started. A wire that ends before it was told to has said why, or was killed.
+// wireEnded ends what the keeper has started, after the wire has said goodbye to everybody. A wire that ends before it was told to has said why, or was killed.
 func (k *keeper) wireEnded(why error) error {
 	k.end()
 	k.line.file.Close()
@@ -247,9 +247,8 @@ func (k *keeper) onSignals() {
 		signal.Stop(signals) // a second one ends netman at once
 		log.Printf("%v: going", s)
 		k.mu.Lock()
-		k.told = true
+		k.told, k.going = true, true
 		k.mu.Unlock()
-		k.end()
 		k.line.send(&memo{Kind: "stop", Text: "netman on " + k.setup.machine + " has been stopped"})
 		time.AfterFunc(goodbye, func() { k.wire.Process.Kill() })
 	}()

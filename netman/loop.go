@@ -31,6 +31,8 @@ type loop struct {
 	servers   map[uint64]*endpoint // that the keeper starts or has started
 	serverID  uint64               // of the last one
 	starting  int                  // of them, that do not run yet
+	spilled   int                  // octets that endpoints have read and their circuits not taken
+	unsaid    [][]byte             // memos that the keeper has not taken
 	readers   int                  // of the status, being told
 	visitors  int                  // connections to the door that have not said what they want
 	holders   map[holder]struct{}  // of circuits
@@ -59,7 +61,7 @@ type scratch struct {
 
 func newScratch() scratch {
 	return scratch{
-		fromPrograms: rawcall.NewVector(recordsAtOnce, 1+circuit.MaxDatagram),
+		fromPrograms: rawcall.NewVector(recordsAtOnce, 1+circuit.MaxDatagram+1), // a longer one shows
 		toPrograms:   rawcall.NewVector(recordsAtOnce, 1+circuit.MaxDatagram),
 		pipe:         make([]byte, circuit.MaxDatagram),
 		line:         make([]byte, circuit.MaxLine),

@@ -24,6 +24,7 @@ import (
 //	                 begin      claim the name
 //	                 visitor    at the door: UID, User, Admin; the connection
 //	                 started    ID: the server runs as PID, or Error; circuit mode: data, the server's end of it, control; bytes mode: its output, its input
+//	                 signalled  ID: the signal is sent, or the server has gone
 //	                 exited     ID: the server has ended; Failed
 //	                 stop       go: Text says why
 //	wire to keeper   open       the interface Name

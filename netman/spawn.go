@@ -101,6 +101,7 @@ func (k *keeper) signal(m *memo) {
 		if p := k.servers[m.ID]; p != nil && p.pid > 0 {
 			unix.Kill(-p.pid, sig)
 		}
+		k.line.send(&memo{Kind: "signalled", ID: m.ID})
 	default:
 		log.Printf("the process that reads the network asks for signal %d", m.Signal)
 	}

@@ -79,19 +79,38 @@ func (s *wireSetup) wireOptions(fds []int) (w wireOptions, err error) {
 	return w, nil
 }
 
-// tell asks the keeper for something. It reads at once whatever it is told, so that its socket is never full for long.
+// tell asks the keeper for something. What it does not take now waits: as many memos as there are servers and interfaces, at most a few.
 func (l *loop) tell(m *memo) {
 	record, err := m.encode()
-	if err == nil {
-		err = circuit.SendFds(keeperFd, record)
+	if err != nil {
+		log.Print(err)
+		return
 	}
-	if err != nil && l.stop == nil {
-		l.stop = fmt.Errorf("the keeper does not listen: %w", err)
+	l.unsaid = append(l.unsaid, record)
+	l.tellRest()
+}
+
+// tellRest tells the keeper what it did not take before.
+func (l *loop) tellRest() {
+	for len(l.unsaid) > 0 {
+		switch err := circuit.SendFds(keeperFd, l.unsaid[0]); err {
+		case nil:
+			l.unsaid = l.unsaid[1:]
+		case unix.EAGAIN:
+			l.wait(l.keeper, unix.EPOLLIN|unix.EPOLLOUT)
+			return
+		default:
+			l.unsaid = nil // it has gone, which reading tells
+		}
 	}
+	l.wait(l.keeper, unix.EPOLLIN)
 }
 
 // hearKeeper takes what the keeper says.
-func (l *loop) hearKeeper(uint32) {
+func (l *loop) hearKeeper(events uint32) {
+	if events&unix.EPOLLOUT != 0 {
+		l.tellRest()
+	}
 	for {
 		m, fds, err := receiveMemo(keeperFd, l.memo)
 		switch {
@@ -132,6 +151,8 @@ func (l *loop) hear(m *memo, fds []int) {
 		l.pending = map[string]*service{}
 	case "begin":
 		l.begin()
+	case "signalled":
+		l.signalled(m)
 	case "exited":
 		l.exited(m)
 	case "stop":

@@ -69,7 +69,7 @@ func TestDirectServtab(t *testing.T) {
 	run(t, grumpy, "rx", "grumpy", "echo over here; echo why >&2; exit 3").must(t, "over here\n", "why\n", 3)
 	write(t, grumpy, "/root/bad.toml", filter("cat.%m", "direct = true\n", "/bin/cat"))
 	run(t, grumpy, "netman", "check", "-c", "/root/bad.toml").must(t, "",
-		"netman: /root/bad.toml: service 1 (\"cat.%m\"): direct = true: the circuits of a service in bytes mode go through netman\n", 1)
+		"netman: /root/bad.toml:1: service 1 (\"cat.%m\"): direct = true: the circuits of a service in bytes mode go through netman\n", 1)
 }
 
 // A program that writes what no circuit has: through netman it is told, joined with the other one it is the other one that sees it.

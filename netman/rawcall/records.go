@@ -16,6 +16,7 @@ type mmsghdr struct {
 // Vector is the room for some records of a Unix seqpacket socket, moved in one system call. It has one owner.
 type Vector struct {
 	Records [][]byte // what Recv received, what Send sends
+	Empty   bool     // Recv met a record without octets, or the end
 
 	size  int
 	slots []byte
@@ -41,11 +42,11 @@ func (v *Vector) Slot(i int) []byte { return v.slots[i*v.size : (i+1)*v.size : (
 func (v *Vector) Cap() int { return len(v.msgs) }
 
 // Recv receives at most n records into Records, without waiting. EAGAIN: there is none now. No record and no error: the
-// other end has closed. A record of length 0 after others means the same, which the next Recv tells. Records longer than the
-// size are cut to it.
+// other end has closed, or a record without octets came: the kernel does not tell these apart, poll(2) does. Records longer than
+// the size are cut to it.
 func (v *Vector) Recv(fd, n int) unix.Errno {
 	n = min(n, len(v.msgs))
-	v.Records = v.Records[:0]
+	v.Records, v.Empty = v.Records[:0], false
 	for i := range n {
 		v.point(i, v.Slot(i))
 	}
@@ -56,7 +57,8 @@ func (v *Vector) Recv(fd, n int) unix.Errno {
 	for i := range got {
 		length := int(v.msgs[i].len)
 		if length == 0 {
-			break
+			v.Empty = true
+			continue
 		}
 		v.Records = append(v.Records, v.Slot(i)[:length])
 	}
