@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
+	"dnet/netman/names"
 )
 
 // ncCommand joins standard input and output to a service, or to the first caller of one.
@@ -179,10 +180,13 @@ func waitCommand(opt *options) *cobra.Command {
 
 // named puts what was asked for before an error, unless that names it itself.
 func named(service string, err error) error {
-	if service != "" && strings.HasPrefix(err.Error(), service) {
+	switch {
+	case service != "" && strings.HasPrefix(err.Error(), service):
 		return err
+	case names.CheckService(names.FoldService(service)) != nil:
+		return fmt.Errorf("%q: %w", service, err)
 	}
-	return fmt.Errorf("%q: %w", service, err)
+	return fmt.Errorf("%s: %w", service, err)
 }
 
 // errNobody is when no machine offers a name.

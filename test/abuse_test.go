@@ -92,11 +92,11 @@ func TestVerbsSayWhatIsWrong(t *testing.T) {
 	for _, bad := range []struct {
 		line, says string
 	}{
-		{"netman nc nosuch", "netman: \"nosuch\": no such service or machine"},
+		{"netman nc nosuch", "netman: nosuch: no such service or machine"},
 		{"netman nc bad_name", "netman: \"bad_name\": service name \"bad_name\": service"},
 		{"netman nc ''", "netman: \"\": service name \"\""},
 		{"netman nc -l netman.grumpy", "netman: netman.grumpy: "},
-		{"netman nc cat.doc </tmp", "netman: \"cat.doc\": standard input: is a directory"},
+		{"netman nc cat.doc </tmp", "netman: cat.doc: standard input: is a directory"},
 		{"netman wait 'bad name'", "netman: \"bad name\": service name"},
 		{"netman wait -w -1s cat.doc", "netman: --timeout: -1s"},
 		{"netman wait -w 10ms nosuch", "netman: nosuch: nobody offered it within 10ms"},

@@ -354,10 +354,13 @@ func TestKillBeforeAReaderThatSleeps(t *testing.T) {
 			return held > 100<<10 && held == was
 		})
 		client.Process.Kill()
-		select {
-		case <-c.Done():
-		case <-time.After(slack * time.Second):
-			t.Error("the reader is not told")
+		// On the descriptor of a complex server the clear comes after the data, however long that is not taken (protocol.md 5).
+		if !r.to.complex {
+			select {
+			case <-c.Done():
+			case <-time.After(slack * time.Second):
+				t.Error("the reader is not told")
+			}
 		}
 		f := newTraffic(c, 2)
 		if got := endingOf(f.receive()); !got.is(endDied) || f.arrived == 0 {
