@@ -27,6 +27,7 @@ type loop struct {
 	ports []*port // by the node's port number
 
 	door     *door
+	mount    *mount              // nil: circuits are not files
 	visitors int                 // connections to the door that have not said what they want
 	holders  map[holder]struct{} // of circuits
 
@@ -48,6 +49,7 @@ type scratch struct {
 	toPrograms   *rawcall.Vector // what a program gets
 	pipe         []byte          // what a filter wrote
 	line         []byte          // what is said at the door
+	control      [1]byte         // the control byte before what a file is read
 }
 
 func newScratch() scratch {
@@ -172,6 +174,7 @@ func (l *loop) handleEvent(ev node.Event) {
 	case node.Incoming:
 		l.incoming(ev.Circuit)
 	default:
+		l.mount.learn(ev)
 		if h, ok := ev.Circuit.User.(holder); ok {
 			h.handle(ev)
 		}

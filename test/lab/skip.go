@@ -60,6 +60,16 @@ func Need(t Skipper, tools ...string) {
 	}
 }
 
+// NeedFUSE skips a test of /netphys where nothing can be mounted.
+func NeedFUSE(t Skipper) {
+	t.Helper()
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		Skip(t, "/dev/fuse", "circuits as files: "+err.Error())
+	}
+	unix.Close(fd)
+}
+
 // noteSkip adds a line to the file named by $DNET_SKIPS, if it is set.
 func noteSkip(what, why string) error {
 	name := os.Getenv("DNET_SKIPS")
