@@ -42,6 +42,7 @@ type tree struct {
 	since  time.Time
 	nodes  map[uint64]*fileNode
 	last   uint64              // the node given last
+	number uint64              // the inode number shown last
 	oldest uint64              // no node is older
 	lists  map[uint64][]string // of open directories, by handle
 	met    map[string]bool     // services of other machines that have answered
@@ -60,7 +61,7 @@ const maxMet = 1024
 
 func newTree(now time.Time) tree {
 	return tree{
-		since: now, nodes: map[uint64]*fileNode{}, last: firstFileNode, oldest: firstFileNode, lists: map[uint64][]string{},
+		since: now, nodes: map[uint64]*fileNode{}, last: firstFileNode, number: firstFileNode, oldest: firstFileNode, lists: map[uint64][]string{},
 		met: map[string]bool{},
 	}
 }
@@ -138,14 +139,14 @@ func (m *mount) forget(forgotten []fusedev.Forgotten) {
 	}
 }
 
-// attr is what a node looks like.
+// attr is what a node looks like. A file has another inode number at each look: filters such as cat refuse to read what they write,
+// and tell by the number, but the input and the output of a circuit are two things.
 func (m *mount) attr(node uint64) (a fusedev.Attr, ok bool) {
-	a = fusedev.Attr{Node: node, Mode: unix.S_IFREG | 0o666, Since: m.since}
 	if _, dir := directories[node]; dir {
-		a.Mode = unix.S_IFDIR | 0o555
-		return a, true
+		return fusedev.Attr{Node: node, Number: node, Mode: unix.S_IFDIR | 0o555, Since: m.since}, true
 	}
-	return a, m.nodes[node] != nil
+	m.number++
+	return fusedev.Attr{Node: node, Number: m.number, Mode: unix.S_IFREG | 0o666, Since: m.since}, m.nodes[node] != nil
 }
 
 // learn keeps, for listings, the name of a service that has answered somebody here, and drops one that nobody offers any more.
@@ -212,7 +213,7 @@ func (m *mount) readDir(r *fusedev.Request) {
 	dir := fusedev.NewDir(r.Size)
 	all := m.lists[r.Handle]
 	for i := r.Offset; i < uint64(len(all)); i++ {
-		mode, node := uint32(unix.S_IFREG), firstFileNode // the number of a file is made when it is looked up
+		mode, node := uint32(unix.S_IFREG), firstFileNode // the number of a file is made when it is looked at
 		if sub, ok := directories[r.Node].subs[all[i]]; ok {
 			mode, node = unix.S_IFDIR, sub
 		}

@@ -188,15 +188,16 @@ func (d *Device) Knock(key uint64) {
 
 // Attr is what there is to know of a node.
 type Attr struct {
-	Node  uint64
-	Mode  uint32 // with the type
-	Since time.Time
+	Node   uint64
+	Number uint64 // of the inode, for people
+	Mode   uint32 // with the type
+	Since  time.Time
 }
 
 func (a Attr) attr() fuse.Attr {
 	since := uint64(a.Since.Unix())
 	return fuse.Attr{
-		Ino: a.Node, Mode: a.Mode, Nlink: 1, Blksize: blockSize, Atime: since, Mtime: since, Ctime: since,
+		Ino: a.Number, Mode: a.Mode, Nlink: 1, Blksize: blockSize, Atime: since, Mtime: since, Ctime: since,
 		Owner: fuse.Owner{Uid: uint32(os.Getuid()), Gid: uint32(os.Getgid())},
 	}
 }
