@@ -20,6 +20,7 @@ type file struct {
 	fh     uint64 // the handle that the kernel knows it by
 	pid    uint32 // of the program that opened it
 	plain  bool   // without control bytes
+	access uint32 // O_RDONLY, O_WRONLY or O_RDWR
 	phase  filePhase
 	server *fileServer // whose call it took, or waits for
 
@@ -67,7 +68,7 @@ func (m *mount) open(r *fusedev.Request) {
 	}
 	m.handles++
 	dir := directories[n.in]
-	f := &file{m: m, node: n, fh: m.handles, pid: r.PID, plain: dir.plain}
+	f := &file{m: m, node: n, fh: m.handles, pid: r.PID, plain: dir.plain, access: r.Flags & unix.O_ACCMODE}
 	n.file = f
 	n.opens++
 	m.files[f.fh] = f
@@ -99,10 +100,13 @@ func (f *file) call(user string) unix.Errno {
 	return 0
 }
 
-// connected is when there is a circuit.
+// connected is when there is a circuit. Who can only read has nothing to say: a stream ends in that direction.
 func (f *file) connected() {
 	f.phase = fileConnected
 	f.opened()
+	if f.access == unix.O_RDONLY && f.plain {
+		f.endWrite()
+	}
 	f.pushWrites()
 	f.wake()
 }
@@ -137,6 +141,9 @@ func (f *file) handle(ev node.Event) {
 			f.connected()
 		}
 	case node.Data:
+		if f.access == unix.O_WRONLY {
+			f.front() // which takes it away
+		}
 		f.answerReads()
 		f.wake()
 	case node.Room:

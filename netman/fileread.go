@@ -56,7 +56,7 @@ func (f *file) answerRead(unique uint64, size int) bool {
 }
 
 // front shows what is left of the datagram, or piece, at the head. What is not for the program is taken away: in the plain view
-// datagrams with Q and empty ones, and what comes after the end of the other end's direction.
+// datagrams with Q and empty ones, what comes after the end of the other end's direction, and everything if the program can only write.
 func (f *file) front() (data []byte, q, more, ok bool) {
 	if f.phase != fileConnected || f.failed != 0 {
 		return nil, false, false, false
@@ -70,7 +70,7 @@ func (f *file) front() (data []byte, q, more, ok bool) {
 		switch {
 		case end:
 			f.inEnded = true
-		case f.inEnded:
+		case f.inEnded || f.access == unix.O_WRONLY:
 		case f.plain && (q || len(data) == f.taken):
 		default:
 			return data[f.taken:], q, more, true

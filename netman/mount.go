@@ -159,8 +159,9 @@ func (m *mount) gone(err error) {
 		f.release()
 	}
 	clear(m.parked)
-	m.desc.mask = 0
-	m.l.watch(m.desc)
+	m.octets = 0
+	m.l.forget(m.desc)
+	m.dev.FD = -1 // there is nothing left to be unmounted
 }
 
 // handle carries out one request.

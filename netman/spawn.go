@@ -49,6 +49,9 @@ func (l *loop) serverEnv(s *service) []string {
 		"DNET_MACHINE=" + l.node.Machine(),
 		"DNET_MODE=open",
 	}
+	if dir := l.mount.dir(); dir != "" {
+		env = append(env, "DNET_NETPHYS="+dir)
+	}
 	if s.as.name != "" {
 		env = append(env, "USER="+s.as.name, "LOGNAME="+s.as.name)
 	}

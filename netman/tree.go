@@ -149,13 +149,17 @@ func (m *mount) attr(node uint64) (a fusedev.Attr, ok bool) {
 	return fusedev.Attr{Node: node, Number: m.number, Mode: unix.S_IFREG | 0o666, Since: m.since}, m.nodes[node] != nil
 }
 
-// learn keeps, for listings, the name of a service that has answered somebody here, and drops one that nobody offers any more.
+// learn keeps, for listings, the name of a service of another machine that has answered somebody here, and drops one that nobody offers
+// any more.
 func (m *mount) learn(ev node.Event) {
-	switch {
-	case m == nil:
-	case ev.Kind == node.Cleared && ev.Cause == x25.CauseNotObtainable:
-		delete(m.met, ev.Circuit.Service)
-	case (ev.Kind == node.Connected || ev.Kind == node.Located) && !m.met[ev.Circuit.Service]:
+	if m == nil {
+		return
+	}
+	switch ev.Kind {
+	case node.Connected, node.Located:
+		if ev.Circuit.Machine == m.l.node.Machine() || m.met[ev.Circuit.Service] {
+			return
+		}
 		if len(m.met) >= maxMet {
 			for any := range m.met {
 				delete(m.met, any)
@@ -163,6 +167,10 @@ func (m *mount) learn(ev node.Event) {
 			}
 		}
 		m.met[ev.Circuit.Service] = true
+	case node.Cleared:
+		if ev.Cause == x25.CauseNotObtainable {
+			delete(m.met, ev.Circuit.Service)
+		}
 	}
 }
 

@@ -39,8 +39,10 @@ head -c 3000000 <&3 >back &
 cat data >&3; wait $!
 cmp data back
 exec 3>&-
-dd if=data of=$N/plain/count.doc bs=1M 2>/dev/null
-cp data $N/plain/count.doc; cat data >>$N/plain/count.doc
+# Who can only write need not read; who can only read has written all.
+dd if=data of=$N/plain/cat.doc bs=1M 2>/dev/null
+cp data $N/plain/cat.doc; cat data >>$N/plain/cat.doc
+[ $(cat $N/plain/count.doc) = 0 ]
 test -e $N/plain/cat.doc; test ! -e $N/not_legal; test -d $N/listen
 ls $N/plain | grep -qx cat.doc                          # it has answered; nosuch.doc has not
 ! cat $N/plain/nosuch.doc 2>why; grep -qx "cat: $N/plain/nosuch.doc: No such file or directory" why
