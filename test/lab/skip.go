@@ -60,14 +60,21 @@ func Need(t Skipper, tools ...string) {
 	}
 }
 
-// NeedFUSE skips a test of /netphys where nothing can be mounted.
+// FUSE says why circuits cannot be files here; nil: they can.
+func FUSE() error {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// NeedFUSE skips a test of circuits as files where they cannot be.
 func NeedFUSE(t Skipper) {
 	t.Helper()
-	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if err := FUSE(); err != nil {
 		Skip(t, "/dev/fuse", "circuits as files: "+err.Error())
 	}
-	unix.Close(fd)
 }
 
 // noteSkip adds a line to the file named by $DNET_SKIPS, if it is set.
