@@ -147,6 +147,48 @@ say('good')
 	idle(t, l.Machines()...)
 }
 
+// Opens that are interrupted at any moment, of callers and of servers, leave no circuit without its owner.
+func TestFilesAbandoned(t *testing.T) {
+	l, _, doc := files(t, "")
+	lis := listen(t, doc, "prompt.doc", circuit.Options{})
+	go echoServer(lis)
+	calls(t, l.Machines(), func(t *testing.T, from *lab.Machine) {
+		rush := `
+import random
+random.seed(7)
+class Alarm(Exception): pass
+def ring(*_): raise Alarm
+signal.signal(signal.SIGALRM, ring)
+opened = given_up = 0
+for i in range(200):
+    fd = -1
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0001, 0.003))
+        fd = os.open(N + sys.argv[1], RW)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        opened += 1
+    except Alarm: given_up += 1
+    except OSError as e: assert e.errno in (errno.EBUSY, errno.ENOENT), e
+    if fd >= 0: os.close(fd)
+    if opened and given_up and i > 50: break
+say('done')
+`
+		fine(t, python(t, from, rush, "prompt.doc"), "done\n")
+		server := python(t, doc, rush, "listen/rushed.doc")
+		fine(t, python(t, from, `
+while True:
+    try: fd = os.open(N + 'rushed.doc', RW)
+    except FileNotFoundError:
+        if sys.argv[1:] or not os.path.exists(N): break
+        sys.argv.append('once more'); continue
+    except OSError: continue
+    os.close(fd)
+`), "")
+		fine(t, server, "done\n")
+		idle(t, l.Machines()...)
+	})
+}
+
 // A program that is killed while it waits leaves nothing, wherever it waits.
 func TestFilesKilled(t *testing.T) {
 	l, _, doc := files(t, "")

@@ -65,6 +65,37 @@ assert os.read(fd, 100) == b''
 	}
 }
 
+// A stream whose directions end one after the other, between the plain view and the one with control bytes.
+func TestFilesStreams(t *testing.T) {
+	l, _, doc := files(t, "")
+	calls(t, l.Machines(), func(t *testing.T, from *lab.Machine) {
+		for _, view := range []string{"", "plain/"} {
+			server := python(t, doc, `
+control = b'' if sys.argv[1] else b'\0'
+fd = os.open(N + sys.argv[1] + 'listen/stream.doc', RW)
+assert peer(fd)[0] == CALLED | STREAM, peer(fd)
+got = b''
+while octets := os.read(fd, MAX): got += octets[len(control):]
+assert got == b'question' * 20000, len(got)
+assert state(fd)[0] == ENDED and ready(fd) & select.POLLRDHUP
+os.write(fd, control + b'answer'); end(fd)
+fails(errno.EPIPE, os.write, fd, control + b'x')
+say(os.read(fd, 1))
+`, view)
+			eventually(t, "it serves", func() bool { return find(rows(t, doc, "services"), "service", "service", "stream.doc") != nil })
+			fine(t, python(t, from, `
+fd = os.open(N + 'plain/stream.doc', RW)
+os.write(fd, b'question' * 20000)
+assert ready(fd) & select.POLLIN == 0
+end(fd)
+assert os.read(fd, 100) == b'answer' and os.read(fd, 100) == b''
+`), "")
+			fine(t, server, "b''\n")
+			idle(t, l.Machines()...)
+		}
+	})
+}
+
 // ls and stat ask nobody.
 func TestFilesListing(t *testing.T) {
 	_, grumpy, doc := files(t, "")
