@@ -73,7 +73,7 @@ func (m *mount) open(r *fusedev.Request) {
 	n.opens++
 	m.files[f.fh] = f
 	f.opening = m.park(&parked{unique: r.Unique, f: f, op: fusedev.Open})
-	errno := unix.Errno(0)
+	var errno unix.Errno
 	if dir.listen {
 		errno = m.serve(f, n.name, r.UID)
 	} else {

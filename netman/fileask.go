@@ -83,14 +83,16 @@ const (
 	textSize      = 129 // with its NUL
 )
 
+// ioctlSizes are how many octets go in and come out.
+var ioctlSizes = map[uint32][2]int{
+	ioctlInterrupt: {interruptSize, 0}, ioctlTakeInterrupt: {0, interruptSize}, ioctlEnd: {}, ioctlState: {0, stateSize},
+	ioctlPeer: {0, peerSize}, ioctlClear: {clearSize, 0},
+}
+
 // ioctl does what has no place in a stream of octets.
 func (f *file) ioctl(r *fusedev.Request) {
-	sizes := map[uint32][2]int{ // in, out
-		ioctlInterrupt: {interruptSize, 0}, ioctlTakeInterrupt: {0, interruptSize}, ioctlEnd: {}, ioctlState: {0, stateSize},
-		ioctlPeer: {0, peerSize}, ioctlClear: {clearSize, 0},
-	}
 	command := r.Command & 0xffff
-	size, known := sizes[command]
+	size, known := ioctlSizes[command]
 	if !known || len(r.Data) != size[0] || int(r.Room) != size[1] {
 		f.m.dev.Fail(r.Unique, unix.ENOTTY)
 		return
