@@ -16,20 +16,21 @@ func (f *file) write(r *fusedev.Request) {
 		f.m.dev.Fail(r.Unique, errno)
 		return
 	}
-	p := &parked{unique: r.Unique, f: f, op: fusedev.Write, data: r.Data}
-	if len(f.writes) == 0 && f.push(p) {
+	now := parked{unique: r.Unique, f: f, op: fusedev.Write, data: r.Data}
+	if len(f.writes) == 0 && f.push(&now) {
 		return
 	}
 	switch {
 	case r.Flags&unix.O_NONBLOCK != 0:
 		f.poll.full = true
-		f.answerWrite(p, unix.EAGAIN)
-	case f.m.octets+len(p.data) > maxParked:
+		f.answerWrite(&now, unix.EAGAIN)
+	case f.m.octets+len(now.data) > maxParked:
 		f.m.l.count("netphys: too many octets wait to be written")
-		f.answerWrite(p, unix.ENOBUFS)
+		f.answerWrite(&now, unix.ENOBUFS)
 	default:
-		p.data = bytes.Clone(p.data)
-		f.writes = append(f.writes, f.m.park(p))
+		later := now
+		later.data = bytes.Clone(now.data)
+		f.writes = append(f.writes, f.m.park(&later))
 	}
 }
 

@@ -438,6 +438,40 @@ fails(errno.ENOENT, os.open, N + 'here', RW)
 	}
 }
 
+// Names that were looked at are forgotten, and found again; what is open stays. Somebody who unmounts /netphys stops nothing else.
+func TestFilesForgotten(t *testing.T) {
+	_, grumpy, doc := files(t, "")
+	go echoServer(listen(t, doc, "kept.doc", circuit.Options{}))
+	fine(t, python(t, grumpy, `
+fd = os.open(N + 'kept.doc', RW)
+for i in range(70000): os.stat(N + 'n%d.doc' % i)
+assert os.fstat(fd).st_size == 0 and peer(fd)[2] == 'doc'
+os.write(fd, b'\0x'); assert os.read(fd, 9) == b'\0x'
+for i in range(0, 70000, 1000): os.stat(N + 'n%d.doc' % i)
+assert os.getxattr(fd, 'user.dnet.machine') == b'doc'
+`), "")
+	if n, _ := rows(t, grumpy, "counters")[0]["counters"].(map[string]any)["netphys: names forgotten"].(float64); n < 70000-65536 {
+		t.Errorf("%v names were forgotten", n)
+	}
+	p := python(t, grumpy, `
+fd = os.open(N + 'kept.doc', RW)
+say('open')
+fails(errno.EBUSY, os.rmdir, N)
+while os.path.ismount(N): os.write(fd, b'\0x'); os.read(fd, 9)      # a lazy unmount leaves it what is open
+os.write(fd, b'\0x'); assert os.read(fd, 9) == b'\0x'
+os.close(fd)
+`)
+	p.says(t, &p.stdout, "open\n")
+	sh(t, grumpy, "umount -l /run/netphys")
+	fine(t, p, "open\n")
+	if err := grumpy.WaitLog("netman: netphys /run/netphys: no such device: somebody has unmounted it", bound); err != nil {
+		t.Error(err)
+	}
+	idle(t, grumpy, doc)
+	start(t, grumpy, strings.NewReader("still\n"), "netman", "nc", "cat.doc").ends(t).must(t, "still\n", "", 0)
+	grumpy.KillNetman(unix.SIGTERM)
+}
+
 // Go's files, which poll: deadlines, and a Close that ends a Read.
 func TestFilesOfGo(t *testing.T) {
 	_, grumpy, doc := files(t, "")

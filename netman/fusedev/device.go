@@ -20,6 +20,8 @@ type Device struct {
 	buf  []byte // of the request at hand
 	head fuse.OutHeader
 	iovs [4]unix.Iovec
+	two  [2]uint32 // what a short reply says
+	key  uint64    // what a knock says
 }
 
 // ErrMounted is Mount's answer when a live daemon has the directory already.
@@ -183,7 +185,8 @@ func (d *Device) write(unique uint64, status int32, parts [][]byte) error {
 // Knock wakes whoever polls a file, once: Poll is asked again.
 func (d *Device) Knock(key uint64) {
 	const notifyPoll = 1 // FUSE_NOTIFY_POLL
-	d.write(0, notifyPoll, [][]byte{octets(&key)})
+	d.key = key
+	d.write(0, notifyPoll, [][]byte{octets(&d.key)})
 }
 
 // Attr is what there is to know of a node.
@@ -225,12 +228,14 @@ func (d *Device) OpenedDir(unique, handle uint64) error {
 
 // Written answers Write: n octets were taken.
 func (d *Device) Written(unique uint64, n int) error {
-	return d.Reply(unique, octets(&fuse.WriteOut{Size: uint32(n)}))
+	d.two = [2]uint32{uint32(n)}
+	return d.Reply(unique, octets(&d.two))
 }
 
 // Ready answers Poll.
 func (d *Device) Ready(unique uint64, events uint32) error {
-	return d.Reply(unique, octets(&[2]uint32{events}))
+	d.two = [2]uint32{events}
+	return d.Reply(unique, octets(&d.two))
 }
 
 // Result answers Ioctl: what it returns, and the octets that go out.

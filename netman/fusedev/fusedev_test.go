@@ -222,3 +222,17 @@ func TestNext(t *testing.T) {
 		t.Errorf("without a request: %v", err)
 	}
 }
+
+// The replies of the data path allocate nothing.
+func TestRepliesAllocateNothing(t *testing.T) {
+	d, says, _ := device(t)
+	control, data := []byte{0}, make([]byte, 1000)
+	for name, do := range map[string]func(){
+		"read": func() { d.Reply(5, control, data) }, "write": func() { d.Written(5, 300) }, "an error": func() { d.Fail(5, unix.EAGAIN) },
+		"poll": func() { d.Ready(5, unix.POLLIN) }, "knock": func() { d.Knock(7) },
+	} {
+		if n := testing.AllocsPerRun(100, func() { do(); says() }); n > 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
