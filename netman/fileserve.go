@@ -74,6 +74,7 @@ func (s *fileServer) offer(c *node.Circuit) bool {
 	l := s.m.l
 	call := &waitingCall{s: s, c: c}
 	s.calls = append(s.calls, call)
+	s.changed()
 	l.hold(c, call)
 	call.timer = l.after(offerTime, func() {
 		if slices.Contains(s.calls, call) {
@@ -115,10 +116,11 @@ func (s *fileServer) stopWaiting(f *file) {
 	}
 }
 
-// changed says to the directory whether a call would be taken at once, and minds the time when nobody serves.
+// changed says to the directory whether calls wait, so that a further one goes to another machine first, and minds the time when nobody
+// serves.
 func (s *fileServer) changed() {
 	l := s.m.l
-	l.node.SetBusy(s.service.name, len(s.opens) == 0)
+	l.node.SetBusy(s.service.name, len(s.calls) > 0)
 	idle := len(s.opens)+s.circuits == 0
 	switch {
 	case idle && s.linger == nil:
@@ -154,6 +156,7 @@ func (s *fileServer) drop(call *waitingCall) {
 	}
 	call.timer.Stop()
 	s.m.l.drop(call)
+	s.changed()
 }
 
 // handle takes an event of a call that waits: it can only be given up.

@@ -127,17 +127,17 @@ func TestFilesServers(t *testing.T) {
 	lab.Need(t, "bash")
 	l, grumpy, doc := files(t, "")
 	each := bash(t, doc, `while exec 3<>$N/plain/listen/each.doc; do cat <&3 >&3 & exec 3>&-; done`)
-	turn := bash(t, doc, `while exec 3<>$N/plain/listen/turn.doc; do read -r line <&3; echo "$line, $line" >&3; exec 3>&-; done`)
+	turn := bash(t, doc, `while exec 3<>$N/plain/listen/turn; do read -r line <&3; echo "$line, $line" >&3; exec 3>&-; done`)
 	eventually(t, "both serve", func() bool {
 		all := rows(t, doc, "services")
-		return find(all, "service", "service", "each.doc") != nil && find(all, "service", "service", "turn.doc") != nil
+		return find(all, "service", "service", "each.doc") != nil && find(all, "service", "service", "turn") != nil
 	})
 	calls(t, l.Machines(), func(t *testing.T, from *lab.Machine) {
 		// Many at once: calls wait until the server comes back.
 		fine(t, bash(t, from, `
 for i in $(seq 20); do
 	( exec 3<>$N/plain/each.doc; echo $i >&3; read -r line <&3; [ "$line" = $i ]
-	  exec 3<>$N/plain/turn.doc; echo $i >&3; read -r line <&3; [ "$line" = "$i, $i" ] ) &
+	  exec 3<>$N/plain/turn; echo $i >&3; read -r line <&3; [ "$line" = "$i, $i" ] ) &
 	all="$all $!"
 done
 for p in $all; do wait $p; done; echo all`), "all\n")
