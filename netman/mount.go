@@ -193,6 +193,8 @@ func (m *mount) handle(r *fusedev.Request) {
 func (m *mount) handleOpen(r *fusedev.Request) {
 	f := m.files[r.Handle]
 	switch {
+	case f == nil && r.Op == fusedev.Ioctl:
+		m.dev.Fail(r.Unique, unix.ENOTTY) // of a directory
 	case f == nil:
 		m.dev.Fail(r.Unique, unix.EBADF)
 	case r.Op == fusedev.Read:
