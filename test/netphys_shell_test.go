@@ -128,9 +128,15 @@ func TestFilesServers(t *testing.T) {
 	l, grumpy, doc := files(t, "")
 	each := bash(t, doc, `while exec 3<>$N/plain/listen/each.doc; do cat <&3 >&3 & exec 3>&-; done`)
 	turn := bash(t, doc, `while exec 3<>$N/plain/listen/turn; do read -r line <&3; echo "$line, $line" >&3; exec 3>&-; done`)
-	eventually(t, "both serve", func() bool {
+	dir, err := filepath.Abs("../netman")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := start(t, doc, nil, "python3", filepath.Join(dir, "netphys.py"), lab.Netphys+"/listen/example.doc")
+	eventually(t, "all serve", func() bool {
 		all := rows(t, doc, "services")
-		return find(all, "service", "service", "each.doc") != nil && find(all, "service", "service", "turn") != nil
+		return find(all, "service", "service", "each.doc") != nil && find(all, "service", "service", "turn") != nil &&
+			find(all, "service", "service", "example.doc") != nil
 	})
 	calls(t, l.Machines(), func(t *testing.T, from *lab.Machine) {
 		// Many at once: calls wait until the server comes back.
@@ -141,6 +147,11 @@ for i in $(seq 20); do
 	all="$all $!"
 done
 for p in $all; do wait $p; done; echo all`), "all\n")
+		fine(t, python(t, from, `
+fds = [os.open(N + 'example.doc', RW) for _ in range(5)]
+for i, fd in enumerate(fds): os.write(fd, b'\x80%d' % i)
+for i, fd in enumerate(fds): assert os.read(fd, MAX) == b'\x80%d' % i
+`), "")
 	})
 	// Who serves is one user; another one, a program at the door, a name of servtab are refused.
 	if lab.ManyUsers() {
@@ -154,7 +165,7 @@ os.write(fd, b'\0x'); assert os.read(fd, 9) == b'\0x'
 	if _, err := circuit.Listen(t.Context(), "each.doc", circuit.Options{Door: door(t, doc), Shared: true}); err == nil {
 		t.Error("the name was registered at the door as well")
 	}
-	for _, p := range []*program{each, turn} {
+	for _, p := range []*program{each, turn, example} {
 		p.Process.Signal(unix.SIGKILL)
 		p.ends(t)
 	}
