@@ -103,6 +103,8 @@ install:
 	@[ -x bin/netman ] || { echo "nothing is built yet: make, then make install as root"; exit 1; }
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(COMMANDS:%=bin/%) $(DESTDIR)$(PREFIX)/bin
+	install -D -m 644 netman/netphys.h $(DESTDIR)$(PREFIX)/include/dnet/netphys.h
+	install -D -m 644 netman/netphys.py $(DESTDIR)$(PREFIX)/share/dnet/netphys.py
 	for page in */*.[1-8]; do \
 		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; \
 	done

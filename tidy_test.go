@@ -34,8 +34,9 @@ var policy = map[string]string{
 	"circuit/circuittest": "circuit x25 golang.org/x/sys",
 
 	// Commands.
-	"netman": "* circuit ether netman/hdlc netman/rawcall netman/names netman/node x25 " +
+	"netman": "* circuit ether netman/fusedev netman/hdlc netman/rawcall netman/names netman/node x25 " +
 		"github.com/BurntSushi/toml github.com/elastic/go-seccomp-bpf github.com/spf13/cobra golang.org/x/sys",
+	"netman/fusedev": "github.com/hanwen/go-fuse golang.org/x/sys",
 	"netman/rawcall": "golang.org/x/sys",
 	"rx":             "* circuit golang.org/x/sys",
 

@@ -20,6 +20,10 @@
 //	endpoint.go  a program's end of a circuit: its descriptors, both ways
 //	control.go   and what is said beside the data
 //	joint.go     two programs of this machine, joined without netman between
+//	mount.go     /netphys: the kernel's requests for circuits as files, and those that wait
+//	tree.go      the names there, which nobody is asked for
+//	file.go      a circuit that is an open file; fileread.go, filewrite.go and fileask.go (poll, ioctl) are what is done with it
+//	fileserve.go servers whose program opens a file for each call
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
 //	listen.go    resident servers: programs that have registered a name

@@ -28,6 +28,9 @@ const filterExit = 200 * time.Millisecond
 // maxSpill bounds what was read of all programs beyond what their circuits took; above it records are read one by one.
 const maxSpill = 16 << 20
 
+// filterStall is how long a filter whose circuit is over may take no input while there is some; then it has no more.
+const filterStall = 30 * time.Second
+
 // diedDrain is how long what a program wrote before it died may take to arrive.
 const diedDrain = time.Second
 
@@ -163,6 +166,9 @@ func (e *endpoint) settle() {
 	if !e.inEnded && !e.closing && e.ended == nil && e.c.Room() > 0 {
 		read = unix.EPOLLIN
 	}
+	if e.bytes && e.ended != nil && !e.inEnded {
+		read = unix.EPOLLIN // see discard
+	}
 	if _, _, _, held := e.c.Peek(); (held || len(e.partial) > 0 || len(e.unsent) > 0) && !e.outEnded {
 		write = unix.EPOLLOUT
 	}
@@ -235,6 +241,10 @@ func (e *endpoint) release() {
 
 // fromProgram reads what the program wrote while the circuit takes it, at most turnOctets.
 func (e *endpoint) fromProgram() {
+	if e.bytes && e.ended != nil {
+		e.discard()
+		return
+	}
 	for octets := 0; octets < turnOctets && e.mayRead(); {
 		if e.fromSpill() {
 			continue
@@ -256,6 +266,24 @@ func (e *endpoint) fromProgram() {
 			return
 		}
 		octets += n
+	}
+	e.settle()
+}
+
+// discard reads what a filter still writes when its circuit is over: one that waits for its output to be read takes no input, and would
+// not see the end of it.
+func (e *endpoint) discard() {
+	for octets := 0; octets < turnOctets && e.phase == connected && !e.inEnded; {
+		n, err := unix.Read(e.in.fd, e.l.pipe)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return
+		case err != nil || n == 0:
+			e.inEnded = true
+			e.programGone()
+		}
+		octets += max(n, 1)
 	}
 	e.settle()
 }
@@ -471,6 +499,26 @@ func (e *endpoint) cleared() {
 		return
 	}
 	e.toProgram()
+	if e.bytes {
+		e.hurry(e.untaken())
+	}
+}
+
+// untaken is how much a filter has not taken.
+func (e *endpoint) untaken() int { return e.c.Held() + len(e.partial) }
+
+// hurry ends the input of a filter whose circuit is over, if it still takes nothing after filterStall.
+func (e *endpoint) hurry(left int) {
+	if e.phase != connected {
+		return
+	}
+	e.l.after(filterStall, func() {
+		if now := e.untaken(); now != left {
+			e.hurry(now)
+		} else if e.phase == connected {
+			e.release()
+		}
+	})
 }
 
 // toProgram writes what has come while the program takes it; after the last of a circuit that is over it is done.

@@ -23,6 +23,7 @@ type keeper struct {
 	opt    options
 	setup  *setup
 	door   *keptDoor
+	mount  *keptMount // nil: circuits are not files
 	line   *memoLine
 	wire   *exec.Cmd
 	starts chan func()
@@ -32,6 +33,7 @@ type keeper struct {
 	running   map[string]int      // servers, by service
 	servers   map[uint64]*process // by the wire's number for them
 	residents []*resident
+	users     userNames
 	going     bool // netman ends: nothing is started any more
 	told      bool // by a signal
 }
@@ -49,7 +51,7 @@ const goodbye = 5 * time.Second
 func runKeeper(opt options, setup *setup) error {
 	k := &keeper{
 		opt: opt, setup: setup, services: setup.services, running: map[string]int{}, servers: map[uint64]*process{},
-		starts: make(chan func()),
+		starts: make(chan func()), users: userNames{},
 	}
 	go k.startThread()
 	var err error
@@ -57,6 +59,10 @@ func runKeeper(opt options, setup *setup) error {
 		return err
 	}
 	defer k.door.close()
+	if k.mount, err = openMount(setup.netphys, setup.netphysNamed); err != nil {
+		return err
+	}
+	defer func() { k.mount.close() }()
 	ports, err := k.openPorts()
 	defer func() {
 		for _, p := range ports {
@@ -167,7 +173,7 @@ func (k *keeper) tellSetup(ports []*openPort) error {
 		}
 		p.close()
 	}
-	if err := k.tellServices(s.services); err != nil {
+	if err := errors.Join(k.mount.give(k), k.tellServices(s.services)); err != nil {
 		return err
 	}
 	return k.line.send(&memo{Kind: "begin"})
@@ -230,6 +236,11 @@ func (k *keeper) serve(m *memo) {
 		k.signal(m)
 	case "open":
 		k.openLater(m.Name)
+	case "who":
+		k.mu.Lock()
+		u := k.users.of(m.UID)
+		k.mu.Unlock()
+		k.line.send(&memo{Kind: "user", UID: m.UID, User: u.name, Admin: u.admin})
 	default:
 		log.Printf("the process that reads the network asks for %q", m.Kind)
 	}

@@ -87,7 +87,6 @@ func (d *keptDoor) close() {
 
 // serveDoor lets visitors in: it asks the kernel who they are, which nobody can say otherwise, and hands them to the wire.
 func (k *keeper) serveDoor() {
-	names := userNames{}
 	for {
 		fd, _, err := unix.Accept4(k.door.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		switch err {
@@ -104,7 +103,9 @@ func (k *keeper) serveDoor() {
 		}
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		if err == nil {
-			u := names.of(cred.Uid)
+			k.mu.Lock()
+			u := k.users.of(cred.Uid)
+			k.mu.Unlock()
 			err = k.line.send(&memo{Kind: "visitor", UID: cred.Uid, User: u.name, Admin: u.admin || cred.Gid == u.group}, fd)
 		}
 		unix.Close(fd)

@@ -26,16 +26,18 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
-	keeper    *desc                // the keeper's memos
-	pending   map[string]*service  // of servtab, told by the keeper, and not offered yet
-	servers   map[uint64]*endpoint // that the keeper starts or has started
-	serverID  uint64               // of the last one
-	starting  int                  // of them, that do not run yet
-	spilled   int                  // octets that endpoints have read and their circuits not taken
-	unsaid    [][]byte             // memos that the keeper has not taken
-	readers   int                  // of the status, being told
-	visitors  int                  // connections to the door that have not said what they want
-	holders   map[holder]struct{}  // of circuits
+	keeper    *desc                     // the keeper's memos
+	pending   map[string]*service       // of servtab, told by the keeper, and not offered yet
+	servers   map[uint64]*endpoint      // that the keeper starts or has started
+	serverID  uint64                    // of the last one
+	starting  int                       // of them, that do not run yet
+	spilled   int                       // octets that endpoints have read and their circuits not taken
+	naming    map[uint32][]func(string) // what waits for the name of a user
+	unsaid    [][]byte                  // memos that the keeper has not taken
+	mount     *mount                    // nil: circuits are not files
+	readers   int                       // of the status, being told
+	visitors  int                       // connections to the door that have not said what they want
+	holders   map[holder]struct{}       // of circuits
 	complexes map[*complexServer]struct{}
 
 	services map[string]*service
@@ -57,6 +59,7 @@ type scratch struct {
 	pipe         []byte          // what a filter wrote
 	line         []byte          // what is said at the door
 	memo         []byte          // what the keeper says
+	control      [1]byte         // the control byte before what a file is read
 }
 
 func newScratch() scratch {
@@ -75,7 +78,7 @@ var errStopped = errors.New("stopped")
 func newLoop() (*loop, error) {
 	l := &loop{
 		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
-		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{},
+		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){},
 	}
 	l.now = time.Now()
 	l.started = l.now
@@ -186,6 +189,7 @@ func (l *loop) handleEvent(ev node.Event) {
 			srv.toProgram()
 		}
 	default:
+		l.mount.learn(ev)
 		if h, ok := ev.Circuit.User.(holder); ok {
 			h.handle(ev)
 		}

@@ -69,7 +69,7 @@ func command() *cobra.Command {
 	flags := root.Flags()
 	flags.StringVarP(&opt.ifaces, "interface", "i", "", "the interfaces to use, as `IFACE,…` (default: every physical one that is up)")
 	flags.StringVar(&opt.machine, "machine", "", "the `NAME` of this machine")
-	flags.StringVar(&opt.netphys, "netphys", "none", "the `DIR` for circuits as files; only none is in this version")
+	flags.StringVar(&opt.netphys, "netphys", "", "make circuits files in `DIR`; none: do not (default: "+defaultNetphys+", where FUSE is)")
 	flags.StringVar(&opt.faults, "faults", "", "disturb the wire, to try things out: `loss=5,dup=2,reorder=2,corrupt=1,delay=3ms,seed=7` (percent)")
 	flags.BoolVar(&opt.trace, "trace", false, "print every frame to stderr")
 	flags.StringVar(&opt.pcap, "pcap", "", "write every frame to `FILE` (pcapng)")
@@ -128,6 +128,9 @@ type setup struct {
 	services  map[string]*program
 	wire      wireOptions
 	capture   *os.File // where frames are written to; nil: nowhere
+
+	netphys      string // the directory, or none
+	netphysNamed bool   // it was asked for
 }
 
 // prepare reads and checks servtab and the command line.
@@ -136,10 +139,8 @@ func prepare(opt options, named bool) (*setup, error) {
 	if err != nil {
 		return nil, err
 	}
-	if opt.netphys != "" && opt.netphys != "none" {
-		return nil, errors.New("--netphys: circuits as files are not in this version; only none")
-	}
 	s := &setup{}
+	s.netphys, s.netphysNamed = netphysDir(opt.netphys, st.Netphys)
 	if err = st.checkSecurity(); err != nil {
 		return nil, err
 	}

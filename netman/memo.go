@@ -21,14 +21,17 @@ import (
 //	                 service    one of servtab, to be offered by the next `services`
 //	                 services   those since the last one are what this machine offers
 //	                 port       Link is open, or Error says why not; the packet socket, and what holds the interface for this netman
+//	                 mount      circuits are files in the directory Name; the FUSE device
 //	                 begin      claim the name
 //	                 visitor    at the door: UID, User, Admin; the connection
 //	                 started    ID: the server runs as PID, or Error; circuit mode: data, the server's end of it, control; bytes mode: its output, its input
 //	                 signalled  ID: the signal is sent, or the server has gone
 //	                 exited     ID: the server has ended; Failed
+//	                 user       UID is User; Admin
 //	                 stop       go: Text says why
 //	wire to keeper   open       the interface Name
 //	                 start      ID: a server of Service for a call of User on Machine; Stream
+//	                 who        the name of UID is wanted
 //	                 signal     ID: send the server's process group Signal
 type memo struct {
 	Kind    string       `json:"kind"`

@@ -26,6 +26,7 @@ const defaultServtab = "/etc/dnet/servtab.toml"
 type servtab struct {
 	Machine   string         `toml:"machine"`
 	Tolerance string         `toml:"tolerance"`
+	Netphys   string         `toml:"netphys"`
 	Links     []linkEntry    `toml:"link"`
 	Security  security       `toml:"security"`
 	Services  []serviceEntry `toml:"service"`

@@ -126,6 +126,9 @@ func (k *keeper) serverEnv(s *program) []string {
 		"DNET_MACHINE=" + k.setup.machine,
 		"DNET_MODE=open",
 	}
+	if k.mount != nil {
+		env = append(env, "DNET_NETPHYS="+k.mount.dir)
+	}
 	if s.as.name != "" {
 		env = append(env, "USER="+s.as.name, "LOGNAME="+s.as.name)
 	}

@@ -141,6 +141,13 @@ func (l *loop) hear(m *memo, fds []int) {
 			l.admit(m, fds[0])
 			return
 		}
+	case "mount":
+		if len(fds) == 1 {
+			l.mount = l.newMount(fds[0], m.Name)
+			return
+		}
+	case "user":
+		l.named(m)
 	case "service":
 		o := m.Offer
 		l.pending[o.Name] = &service{
@@ -180,8 +187,28 @@ func (l *loop) shutdown() {
 	for h := range l.holders {
 		h.farewell(&gone)
 	}
+	l.mount.close()
 	l.out.Reset()
 	l.node.Stop(l.now, &l.out)
 	l.out.Events = nil
 	l.flush()
+}
+
+// withUser does something that needs a user's name, as soon as the keeper has said it.
+func (l *loop) withUser(uid uint32, f func(name string)) {
+	waiting, asked := l.naming[uid]
+	l.naming[uid] = append(waiting, f)
+	if !asked {
+		l.tell(&memo{Kind: "who", UID: uid})
+	}
+}
+
+// named takes a user's name from the keeper.
+func (l *loop) named(m *memo) {
+	waiting := l.naming[m.UID]
+	delete(l.naming, m.UID)
+	for _, f := range waiting {
+		f(m.User)
+		l.flush()
+	}
 }

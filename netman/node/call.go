@@ -109,8 +109,13 @@ func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
 		// An event will follow.
 	case c.why.cause != 0:
 		n.fail(now, c, c.why.cause, c.why.diag, c.why.text, out)
+	case n.dir.Has(c.Service) && c.locate:
+		n.located(c, n.cfg.Machine, out)
 	case n.dir.Has(c.Service):
-		n.fail(now, c, x25.CauseBusy, 0, c.Service+" on this machine is busy, and no other machine answers for it", out)
+		// Busy here, or registered since: the last one to be tried, which says so itself or lets the call wait.
+		n.finishLook(c)
+		c.Machine = n.cfg.Machine
+		n.place(now, c, nil, out)
 	default:
 		n.fail(now, c, x25.CauseNotObtainable, 0, noSuch(c.Service), out)
 	}

@@ -172,6 +172,40 @@ func TestNextServerWhenBusy(t *testing.T) {
 	}
 }
 
+// A service of the own machine that is busy, or came while the wire was asked, is the last one to be tried.
+func TestOwnServiceThatIsBusy(t *testing.T) {
+	for _, busy := range []bool{true, false} {
+		a := scene(t, 1500)
+		a.peers = nil // nobody answers
+		if busy {
+			a.n.Register("own")
+			a.n.SetBusy("own", true)
+		}
+		c := a.callOf("own")
+		if !busy {
+			a.n.Register("own")
+		}
+		a.live(300 * time.Millisecond)
+		if len(a.circuits) != 0 {
+			t.Fatal("the own service was called while another machine may answer")
+		}
+		a.live(300 * time.Millisecond)
+		if len(a.circuits) != 1 || !a.known[a.circuits[0]].incoming || c.Machine != "here" {
+			t.Fatalf("busy %v: the call is %+v, and %d have come: no machine has answered, so the own service is called", busy, *a.known[c], len(a.circuits))
+		}
+		a.circuits[0].Clear(a.now, x25.CauseBusy, 0, "", &a.out)
+		a.check()
+		a.live(time.Second)
+		if l := a.known[c]; !l.over || l.open || len(a.n.looking) != 0 {
+			t.Fatalf("busy %v: the call is %+v after its server did not take it", busy, *l)
+		}
+		where, err := a.n.Locate(a.now, "own", &a.out)
+		if a.check(); err != nil || !a.known[where].over || where.Machine != "here" {
+			t.Fatalf("busy %v: own is located on %q, %v", busy, where.Machine, err)
+		}
+	}
+}
+
 func TestDeafStation(t *testing.T) {
 	a := scene(t, 1500)
 	c := a.callOf("s.low")

@@ -24,6 +24,7 @@ type verdict struct {
 var aims = []aim{
 	{title: "round trip, MTU 1500: netman / bare relay", key: "rtt1500", column: netman, ofKey: "rtt1500", against: bareRelay, atMost: 1},
 	{title: "round trip, MTU 9000: netman / bare relay", key: "rtt9000", column: netman, ofKey: "rtt9000", against: bareRelay, atMost: 1},
+	{title: "round trip, MTU 1500: netman, file / netman", key: "rtt1500", column: asFile, ofKey: "rtt1500", against: netman, atMost: 2},
 	{title: "60 KiB, MTU 1500: netman / TCP", key: "large1500", column: netman, ofKey: "large1500", against: tcp, atLeast: 0.7},
 	{title: "60 KiB, MTU 9000: netman / TCP", key: "large9000", column: netman, ofKey: "large9000", against: tcp, atLeast: 0.5},
 	{title: "1 KiB, MTU 1500: netman / TCP with 60 KiB", key: "small1500", column: netman, ofKey: "large1500", against: tcp, atLeast: 0.25},

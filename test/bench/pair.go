@@ -115,6 +115,8 @@ func (m *machines) address(column string) (kind, address string) {
 	switch column {
 	case netman:
 		return "circuit", netmanDoor
+	case asFile:
+		return "file", lab.Netphys
 	case bareRelay:
 		return "circuit", relayDoor
 	case tcp:

@@ -16,9 +16,10 @@ const (
 	tcp       = "TCP"
 	tcpAnswer = "TCP, one octet" // to the server and back, before the end
 	forkExec  = "fork, exec"
+	asFile    = "netman, file" // the calling end is a file of /netphys
 )
 
-var columns = []string{netman, bareRelay, bareWire, tcp, tcpAnswer, forkExec}
+var columns = []string{netman, bareRelay, bareWire, tcp, tcpAnswer, forkExec, asFile}
 
 // row is a line of the table; its values are samples, one of each round.
 type row struct {

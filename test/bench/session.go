@@ -119,6 +119,7 @@ func runRole(role string, args []string) error {
 // kinds are the ways to have a session with the server at an address.
 var kinds = map[string]func(address string) (session, error){
 	"circuit": dialCircuit, // the path of a door
+	"file":    dialFile,    // the directory of circuits as files
 	"tcp":     dialTCP,     // host:port
 	"wire":    dialWire,    // a MAC address
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 // play is what the demo shows, in order.
 func play(l *lab.Lab) []line {
 	sneezy, doc := l.Machine("sneezy"), l.Machine("doc")
-	return []line{
+	all := []line{
 		{on: "grumpy", text: "netman status", must: has("grumpy: up")},
 		{note: "A command on another machine. Nobody told grumpy where that is.",
 			on: "grumpy", text: "rx sneezy uname -n", must: says("sneezy\n")},
@@ -42,6 +43,11 @@ func play(l *lab.Lab) []line {
 			on: "grumpy", text: "rx sneezy uname -n; rx doc uname -n", must: says("sneezy\ndoc\n")},
 		{on: "grumpy", text: "netman status", must: has("grumpy: up", "sneezy")},
 	}
+	if lab.FUSE() == nil {
+		all = slices.Insert(all, 10, line{note: "And a circuit is a file.", on: "grumpy",
+			text: "exec 3<>" + lab.Netphys + "/plain/cat.doc; echo as a file >&3; read -r line <&3; echo $line", must: says("as a file\n")})
+	}
+	return all
 }
 
 // says asks for this output, no error output, and success.

@@ -18,6 +18,9 @@ import (
 // Door is where netman's door is, in every machine.
 const Door = "/run/dnet/door"
 
+// Netphys is where circuits are files, in every machine: not /netphys, which would be a directory of the host's.
+const Netphys = "/run/netphys"
+
 // netman is a netman that runs in a machine.
 type netman struct {
 	cmd     *Cmd

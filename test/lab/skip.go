@@ -60,6 +60,23 @@ func Need(t Skipper, tools ...string) {
 	}
 }
 
+// FUSE says why circuits cannot be files here; nil: they can.
+func FUSE() error {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(fd)
+	}
+	return err
+}
+
+// NeedFUSE skips a test of circuits as files where they cannot be.
+func NeedFUSE(t Skipper) {
+	t.Helper()
+	if err := FUSE(); err != nil {
+		Skip(t, "/dev/fuse", "circuits as files: "+err.Error())
+	}
+}
+
 // noteSkip adds a line to the file named by $DNET_SKIPS, if it is set.
 func noteSkip(what, why string) error {
 	name := os.Getenv("DNET_SKIPS")
