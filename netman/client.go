@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -113,6 +114,9 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 		for _, c := range r.Clashes {
 			fmt.Fprintf(out, "  %s\n", c)
 		}
+		if r.Traces > 0 {
+			fmt.Fprintf(out, "  its frames are shown to %d programs (netman trace)\n", r.Traces)
+		}
 	case "counters":
 		var r countersRow
 		if err := json.Unmarshal(raw, &r); err != nil {
@@ -147,4 +151,32 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 // seconds prints a time for people.
 func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+// stationsOf lists the stations of each machine that netman has, or lately had, a link to; and its own.
+func stationsOf(door string) (map[string][]string, error) {
+	stations := map[string][]string{}
+	rows, err := askStatus(door, "status")
+	if err != nil {
+		return nil, err
+	}
+	for _, raw := range rows {
+		var r struct {
+			Row, Machine, Station string
+			Stations              []string
+		}
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return nil, fmt.Errorf("status: %w", err)
+		}
+		switch r.Row {
+		case "link":
+			stations[r.Machine] = append(stations[r.Machine], r.Station)
+		case "machine":
+			for _, s := range r.Stations {
+				_, addr, _ := strings.Cut(s, " ")
+				stations[r.Machine] = append(stations[r.Machine], addr)
+			}
+		}
+	}
+	return stations, nil
 }

@@ -14,7 +14,8 @@
 //	spawn.go     starts servers; nothing else executes anything
 //	servtab.go   servtab.toml
 //	status.go    what netman tells of itself
-//	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman
+//	trace.go     and the frames that it shows to those who trace
+//	main.go      the command line; client.go, traceverb.go and verbs.go are the verbs that ask a running netman
 //
 // What may take long (starting a program, rendering status) is done by other goroutines, which hand their result to the loop.
 package main

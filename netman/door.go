@@ -81,7 +81,7 @@ func (d *door) close() {
 type visitor struct {
 	l    *loop
 	desc *desc
-	uid  uint32
+	cred unix.Ucred // of the process at the other end
 }
 
 // maxVisitors bounds the connections that have not said what they want; the oldest wins, a further one is closed.
@@ -103,7 +103,7 @@ func (d *door) accept(uint32) {
 			unix.Close(fd)
 			continue
 		}
-		v := &visitor{l: d.l, uid: cred.Uid}
+		v := &visitor{l: d.l, cred: *cred}
 		v.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: v.ready}
 		d.l.visitors++
 		d.l.watch(v.desc)
@@ -136,6 +136,8 @@ func (v *visitor) ready(uint32) {
 		v.status(line)
 	case "listen":
 		v.listen(line)
+	case "trace":
+		v.trace(line)
 	default:
 		v.refuse(fmt.Sprintf("%s is not in this version of netman", line.Verb))
 	}
@@ -151,7 +153,7 @@ func (v *visitor) fail(errno, why string) {
 
 // call places a call for the visitor, whose connection becomes control.
 func (v *visitor) call(line circuit.Line) {
-	c, err := v.l.node.Call(v.l.now, line.Word(0), userName(v.uid), line.Get("stream") == "1", &v.l.out)
+	c, err := v.l.node.Call(v.l.now, line.Word(0), userName(v.cred.Uid), line.Get("stream") == "1", &v.l.out)
 	v.await(c, err)
 }
 

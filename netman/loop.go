@@ -29,6 +29,7 @@ type loop struct {
 	door     *door
 	visitors int                 // connections to the door that have not said what they want
 	holders  map[holder]struct{} // of circuits
+	tracers  []*tracer
 
 	servtab   string // its path
 	services  map[string]*service
@@ -48,6 +49,7 @@ type scratch struct {
 	toPrograms   *rawcall.Vector // what a program gets
 	pipe         []byte          // what a filter wrote
 	line         []byte          // what is said at the door
+	traced       []byte          // what a tracer is told
 }
 
 func newScratch() scratch {

@@ -58,9 +58,9 @@ func command() *cobra.Command {
 			return runDaemon(opt, cmd.Flags().Changed("config"))
 		},
 	}
-	root.PersistentFlags().StringVarP(&opt.servtab, "config", "c", defaultServtab, "the servtab `FILE`")
 	root.PersistentFlags().StringVar(&opt.door, "door", doorPath(), "the `PATH` of the door's socket")
 	flags := root.Flags()
+	configFlag(root, &opt)
 	flags.StringVarP(&opt.ifaces, "interface", "i", "", "the interfaces to use, as `IFACE,…` (default: every physical one that is up)")
 	flags.StringVar(&opt.machine, "machine", "", "the `NAME` of this machine")
 	flags.StringVar(&opt.netphys, "netphys", "none", "the `DIR` for circuits as files; only none is in this version")
@@ -69,8 +69,14 @@ func command() *cobra.Command {
 	flags.StringVar(&opt.pcap, "pcap", "", "write every frame to `FILE` (pcapng)")
 	root.AddCommand(statusCommand(&opt), statusVerb(&opt, "links", "show the links to other machines"),
 		statusVerb(&opt, "circuits", "show the circuits of programs and servers"), statusVerb(&opt, "services", "show what this machine offers"),
-		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt))
+		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt),
+		traceCommand(&opt))
 	return root
+}
+
+// configFlag gives a command the option that names the servtab.
+func configFlag(cmd *cobra.Command, opt *options) {
+	cmd.Flags().StringVarP(&opt.servtab, "config", "c", defaultServtab, "the servtab `FILE`")
 }
 
 func doorPath() string {
@@ -81,7 +87,7 @@ func doorPath() string {
 }
 
 func checkCommand(opt *options) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "check", Short: "check servtab and say what it offers, without starting anything", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			setup, err := prepare(*opt, cmd.Flags().Changed("config"))
@@ -96,6 +102,8 @@ func checkCommand(opt *options) *cobra.Command {
 			return nil
 		},
 	}
+	configFlag(cmd, opt)
+	return cmd
 }
 
 func (id identity) describe() string {

@@ -145,7 +145,7 @@ func (p *port) open(link ether.Link) error {
 		return err
 	}
 	p.guard = guard
-	p.link, p.raw, p.ether = link, raw, raw
+	p.link, p.raw, p.ether = link, raw, tap{raw, p}
 	if p.l.wire.capture != nil {
 		p.ether = p.l.wire.capture.Port(p.ether, p.name)
 	}

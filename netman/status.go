@@ -68,6 +68,7 @@ type machineRow struct {
 	Mode     string   `json:"mode"`
 	Stations []string `json:"stations"` // interface and address of each port
 	Clashes  []string `json:"clashes,omitempty"`
+	Traces   int      `json:"traces,omitempty"` // programs to which the frames are shown
 }
 
 type countersRow struct {
@@ -114,7 +115,7 @@ type circuitRow struct {
 func (l *loop) machineStatus() machineRow {
 	row := machineRow{
 		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: "open",
-		Clashes: l.clashes,
+		Clashes: l.clashes, Traces: len(l.tracers),
 	}
 	for _, p := range l.ports {
 		row.Stations = append(row.Stations, p.name+" "+p.link.Addr.String())
