@@ -14,7 +14,7 @@ func (e *endpoint) sendControl(line circuit.Line) {
 	if e.control == nil || e.control.fd < 0 {
 		return
 	}
-	if _, err := unix.Write(e.control.fd, line.Append(nil)); err == unix.EAGAIN {
+	if _, err := unix.Write(e.control.fd, line.Append(nil)); err != nil {
 		e.l.count("control messages not taken by the program")
 	}
 }
@@ -73,6 +73,8 @@ func (e *endpoint) controlMessage(message []byte) {
 		e.keepReason(line)
 		e.c.Clear(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)
 		e.release()
+	default:
+		e.l.count("control messages without effect")
 	}
 }
 
@@ -112,6 +114,7 @@ func controlByte(q, more bool) byte {
 // sendInterrupt sends an interrupt, or keeps it until the one before it is confirmed. A second one that waits replaces the first.
 func (e *endpoint) sendInterrupt(octets []byte) {
 	if e.phase != connected || e.closing || e.ended != nil {
+		e.l.count("interrupts on a circuit that is not open")
 		return
 	}
 	if len(octets) < 1 || len(octets) > 32 {

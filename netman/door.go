@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -23,6 +22,7 @@ type door struct {
 	path string
 	lock *os.File
 	desc *desc
+	last int // a descriptor kept for the visitor that comes when there are none left: it is told so, by the end of its connection
 }
 
 // openDoor makes the socket, for everybody (protocol.md 5).
@@ -44,6 +44,7 @@ func (l *loop) openDoor(path string) (*door, error) {
 		return nil, fmt.Errorf("door %s: %w", path, err)
 	}
 	d := &door{l: l, path: path, lock: lock}
+	d.keepLast()
 	d.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: d.accept}
 	l.watch(d.desc)
 	return d, nil
@@ -77,6 +78,27 @@ func (d *door) close() {
 	d.lock.Close()
 }
 
+// keepLast puts a descriptor by.
+func (d *door) keepLast() {
+	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fd = -1
+	}
+	d.last = fd
+}
+
+// turnAway closes the connection of a visitor for whom there is no descriptor: it would wait, and netman would be told of it again and
+// again.
+func (d *door) turnAway() {
+	if d.last >= 0 {
+		unix.Close(d.last)
+	}
+	if fd, _, err := unix.Accept4(d.desc.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK); err == nil {
+		unix.Close(fd)
+	}
+	d.keepLast()
+}
+
 // visitor is a connection to the door that has not yet said what it wants.
 type visitor struct {
 	l    *loop
@@ -92,8 +114,13 @@ func (d *door) accept(uint32) {
 	for i := 0; i < 64; i++ {
 		fd, _, err := unix.Accept4(d.desc.fd, unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		if err != nil {
-			if err == unix.EMFILE || err == unix.ENFILE {
+			switch err {
+			case unix.EAGAIN, unix.EINTR:
+			case unix.EMFILE, unix.ENFILE:
 				d.l.count("door: no descriptors left")
+				d.turnAway()
+			default:
+				d.l.count("door: visitors that had gone again")
 			}
 			return
 		}
@@ -119,6 +146,7 @@ func (v *visitor) ready(uint32) {
 	}
 	v.l.visitors--
 	if err != nil || n == 0 {
+		v.l.count("door: visitors that said nothing")
 		v.l.forget(v.desc)
 		return
 	}
@@ -147,13 +175,14 @@ func (v *visitor) ready(uint32) {
 func (v *visitor) refuse(why string) { v.fail("EINVAL", why) }
 
 func (v *visitor) fail(errno, why string) {
+	v.l.count("door: requests refused")
 	unix.Write(v.desc.fd, errorLine(errno, why).Append(nil))
 	v.l.forget(v.desc)
 }
 
 // call places a call for the visitor, whose connection becomes control.
 func (v *visitor) call(line circuit.Line) {
-	c, err := v.l.node.Call(v.l.now, line.Word(0), userName(v.cred.Uid), line.Get("stream") == "1", &v.l.out)
+	c, err := v.l.node.Call(v.l.now, line.Word(0), v.l.userName(v.cred.Uid), line.Get("stream") == "1", &v.l.out)
 	v.await(c, err)
 }
 
@@ -191,6 +220,7 @@ func (e *endpoint) answer() {
 	defer unix.Close(pair[1])
 	line := circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}}
 	if err := circuit.SendFds(e.control.fd, line.Append(nil), pair[1]); err != nil {
+		e.l.count("door: answers not taken")
 		unix.Close(pair[0])
 		e.abandon()
 		return
@@ -218,7 +248,7 @@ func (e *endpoint) refuse(diag x25.Diag, text string) {
 var userNames = map[uint32]string{}
 
 // userName is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
-func userName(uid uint32) string {
+func (l *loop) userName(uid uint32) string {
 	if name, ok := userNames[uid]; ok {
 		return name
 	}
@@ -226,7 +256,7 @@ func userName(uid uint32) string {
 	if u, err := user.LookupId(name); err == nil && names.CheckUser(u.Username) == nil {
 		name = u.Username
 	} else if err != nil {
-		log.Printf("caller: no name for user %d: calling as %q", uid, name)
+		l.logf(name, "no name", "caller: no name for user %d: calling as %q", uid, name)
 	}
 	if len(userNames) < 4096 {
 		userNames[uid] = name

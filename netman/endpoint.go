@@ -101,9 +101,11 @@ func (e *endpoint) handle(ev node.Event) {
 			e.fromProgram() // which was not read while the circuit was full
 		}
 	case node.Interrupt:
-		if e.control != nil {
-			e.sendControl(circuit.Line{Verb: "interrupt", Octets: ev.Octets})
+		if e.control == nil {
+			e.l.count("interrupts for a filter")
+			return
 		}
+		e.sendControl(circuit.Line{Verb: "interrupt", Octets: ev.Octets})
 	case node.InterruptConfirmed:
 		if octets := e.interrupt; octets != nil && !e.closing && e.ended == nil {
 			e.interrupt = nil
@@ -420,7 +422,10 @@ func (e *endpoint) gather() bool {
 		taken = true
 		octets += len(data) + 1
 		switch {
-		case e.outEnded || e.bytes && q && !end: // the program has gone: acknowledged and discarded
+		case e.outEnded: // the program has gone: acknowledged and discarded
+			e.l.count("records for a program that has gone")
+		case e.bytes && q && !end:
+			e.l.count("records with Q for a filter")
 		case end:
 			e.outputEnd()
 		case e.bytes:
@@ -450,6 +455,7 @@ func (e *endpoint) sendRecords(records *rawcall.Vector) {
 			return
 		case errno != 0:
 			e.outEnded = true // EPIPE: it reads no more
+			e.l.counters["records for a program that has gone"] += uint64(len(records.Records))
 		}
 	}
 }
@@ -475,6 +481,7 @@ func (e *endpoint) flushPartial() bool {
 			return false
 		case err != nil:
 			e.outEnded, e.partial = true, nil
+			e.l.count("records for a program that has gone")
 		default:
 			e.partial = e.partial[n:]
 		}

@@ -51,6 +51,9 @@ func (v *visitor) listen(line circuit.Line) {
 // ready is called when a listener speaks, which it must not, or has gone.
 func (lis *listener) ready(uint32) {
 	n, err := unix.Read(lis.desc.fd, lis.l.line)
+	if n > 0 {
+		lis.l.count("door: lines that nobody asked for")
+	}
 	if err == unix.EAGAIN || err == unix.EINTR || n > 0 {
 		return
 	}
@@ -73,11 +76,13 @@ func (lis *listener) offer(c *node.Circuit) bool {
 	l := lis.l
 	data, err := dataPair()
 	if err != nil {
+		l.count("door: no descriptors left")
 		return false
 	}
 	defer unix.Close(data[1])
 	control, err := seqpacketPair()
 	if err != nil {
+		l.count("door: no descriptors left")
 		unix.Close(data[0])
 		return false
 	}
@@ -89,6 +94,7 @@ func (lis *listener) offer(c *node.Circuit) bool {
 		line.Keys = append(line.Keys, circuit.Key{Key: "stream", Value: "1"})
 	}
 	if err := circuit.SendFds(lis.desc.fd, line.Append(nil), data[1], control[1]); err != nil {
+		l.count("door: calls not taken by a listener")
 		unix.Close(data[0])
 		unix.Close(control[0])
 		return false

@@ -40,6 +40,7 @@ type loop struct {
 	up       bool     // the machine's name is claimed
 	clashes  []string // other stations that use it
 	counters map[string]uint64
+	logs     node.Limiter
 }
 
 // scratch is memory that is used again and again, for one thing at a time.
@@ -71,6 +72,10 @@ func newLoop() (*loop, error) {
 	}
 	l.now = time.Now()
 	l.started = l.now
+	l.failed = func(err error) {
+		l.count("door: descriptors not watched")
+		l.logf("", "epoll", "%v", err)
+	}
 	if err := l.poller.open(); err != nil {
 		return nil, err
 	}

@@ -227,7 +227,7 @@ func (l *loop) clash(text string) {
 	if len(l.clashes) < 16 {
 		l.clashes = append(l.clashes, text)
 	}
-	log.Print(text)
+	l.logf(text, "clash", "%s", text)
 }
 
 // onSignals reads servtab again at SIGHUP and ends the loop at SIGTERM and SIGINT.
@@ -261,6 +261,13 @@ func (l *loop) shutdown() {
 	l.node.Stop(l.now, &l.out)
 	l.out.Events = nil
 	l.flush()
+}
+
+// logf writes a line that a peer or a program can cause: at most one a minute for one reason and source.
+func (l *loop) logf(source, reason, format string, args ...any) {
+	if l.logs.Allow(l.now, source, reason) {
+		log.Printf(format, args...)
+	}
 }
 
 // count counts something that happened to a program at the door.

@@ -27,8 +27,9 @@ type port struct {
 	raw   *ether.Raw
 	batch *ether.Batch
 	desc  *desc
-	guard int    // holds the interface for this netman, see holdInterface
-	lost  uint64 // frames that the wire did not take
+	guard int            // holds the interface for this netman, see holdInterface
+	lost  uint64         // frames that the wire did not take
+	past  ether.RawStats // of the times it was open before
 }
 
 // wireOptions are what servtab and the command line say of the wire.
@@ -166,6 +167,7 @@ func (p *port) open(link ether.Link) error {
 func (p *port) close() {
 	p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
 	p.l.descs[p.desc.fd] = nil // closed by its owner, which takes it out of the epoll set
+	p.past = p.stats()
 	p.ether.Close()
 	unix.Close(p.guard)
 	p.ether, p.raw, p.desc = nil, nil, nil
@@ -232,7 +234,8 @@ func (p *port) send(frames [][]byte) {
 
 // fail takes note that the port does not work; when the interface is down, rtnetlink tells it too.
 func (p *port) fail(err error) {
-	p.l.count(p.name + ": " + err.Error())
+	p.l.count("errors of " + p.name)
+	p.l.logf(p.name, "error", "%v", err)
 	if errors.Is(err, ether.ErrDown) {
 		p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
 		p.l.post(func() {
@@ -255,6 +258,18 @@ func (l *loop) reopen(p *port) {
 	if err := p.open(links[0]); err != nil {
 		log.Print(err)
 	}
+}
+
+// stats are what was counted of the interface since the start of netman.
+func (p *port) stats() ether.RawStats {
+	s := p.past
+	if p.raw != nil {
+		now := p.raw.Stats()
+		s.Drops += now.Drops
+		s.Truncated += now.Truncated
+		s.Full += now.Full
+	}
+	return s
 }
 
 // deadline is when a wrapper of the port wants to be called.

@@ -48,7 +48,7 @@ func (r *resident) ended(err error) {
 		r.wait = 0
 	}
 	r.wait = min(max(2*r.wait, restartFirst), restartMost)
-	log.Printf("service %s: its server has ended (%v); starting it again in %v", r.service.name, exitText(err), r.wait)
+	r.l.logf(r.service.name, "ended", "service %s: its server has ended (%v); starting it again in %v", r.service.name, exitText(err), r.wait)
 	r.l.after(r.wait, r.start)
 }
 

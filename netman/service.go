@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log"
 
 	"dnet/netman/node"
 	"dnet/x25"
@@ -73,7 +72,8 @@ func (l *loop) changeRunning(s *service, by int) {
 func (l *loop) spawned(e *endpoint, r spawnResult) {
 	s := e.server
 	if r.err != nil {
-		log.Printf("service %s: %v", s.service.name, r.err)
+		l.count("service: servers not started")
+		l.logf(s.service.name, "not started", "service %s: %v", s.service.name, r.err)
 		l.changeRunning(s.service, -1)
 		s.exited = true
 		e.refuse(diagServerFailed, "cannot start the server of "+s.service.name)

@@ -3,12 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
+	"dnet/ether"
 )
 
 // status answers a `status WHAT` line with JSON lines, then the end of file (protocol.md 5). The state is copied here, by its
@@ -129,17 +131,34 @@ func (l *loop) allCounters() map[string]uint64 {
 	for name, count := range l.counters {
 		all[name] += count
 	}
+	all["log lines left out"] += l.logs.Left
 	for _, p := range l.ports {
-		if p.lost > 0 {
-			all["frames that "+p.name+" did not take"] += p.lost
-		}
-		if p.raw != nil {
-			if drops := p.raw.Drops(); drops > 0 {
-				all["frames lost by the receive buffer of "+p.name] += drops
-			}
-		}
+		s := p.stats()
+		all["frames that "+p.name+" did not take"] += p.lost
+		all["sends that had to wait for "+p.name] += s.Full
+		all["frames lost by the receive buffer of "+p.name] += s.Drops
+		all["frames too long for "+p.name] += s.Truncated
+		p.countFaults(all)
 	}
+	maps.DeleteFunc(all, func(_ string, count uint64) bool { return count == 0 })
 	return all
+}
+
+// countFaults adds what --faults did.
+func (p *port) countFaults(all map[string]uint64) {
+	f, ok := p.ether.(*ether.FaultPort)
+	if !ok {
+		return
+	}
+	in, out := f.Counts()
+	for _, c := range []ether.FaultCounts{in, out} {
+		all["faults: lost"] += c.Lost
+		all["faults: doubled"] += c.Duplicated
+		all["faults: reordered"] += c.Reordered
+		all["faults: corrupted"] += c.Corrupted
+		all["faults: dropped: too many held back"] += c.Overflow
+		all["faults: dropped: sent late, and too long by then"] += c.Refused
+	}
 }
 
 func (l *loop) linkStatus() (rows []any) {

@@ -106,8 +106,11 @@ func (t *tracer) ready(events uint32) {
 		return
 	}
 	n, err := unix.Read(t.desc.fd, t.l.line)
+	if n > 0 {
+		t.l.count("door: lines that nobody asked for")
+	}
 	if err == unix.EAGAIN || err == unix.EINTR || n > 0 {
-		return // it has nothing to say
+		return
 	}
 	t.l.tracers = slices.DeleteFunc(t.l.tracers, func(other *tracer) bool { return other == t })
 	t.l.forget(t.desc)

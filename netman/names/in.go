@@ -27,6 +27,7 @@ func (d *Directory) Handle(now time.Time, from Station, m Message, group bool, o
 	}
 	s := d.learn(now, from, m)
 	if m.Machine == d.cfg.Machine && d.handleNamesake(from, m, out) {
+		d.count("message of another machine with our name")
 		return
 	}
 	switch m.Type {
@@ -41,6 +42,7 @@ func (d *Directory) Handle(now time.Time, from Station, m Message, group bool, o
 // have been lost.
 func (d *Directory) handleQuery(now time.Time, s *station, m Message, out *Out) {
 	if !d.answersFor(m) {
+		d.count("query for what is not ours")
 		return
 	}
 	if _, machine, _ := SplitService(m.Service); machine != "" {

@@ -53,7 +53,9 @@ func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.F
 		return
 	}
 	if m.Type == names.Hello {
-		if !group {
+		if group {
+			n.drop("hello to the group")
+		} else {
 			n.handleHello(now, key, m, f.Response, out)
 		}
 	} else {
@@ -98,10 +100,12 @@ func (n *Node) handleLink(now time.Time, s *station, out *Out) {
 		case hdlc.Down:
 			n.linkDown(now, s, ev.Reason, ev.Reason.String(), out)
 		case hdlc.Data:
-			if s.state == up {
-				s.level.HandlePacket(now, ev.Info, &n.xout)
-				n.handleLevel(now, s, out)
+			if s.state != up {
+				n.drop("packet on a link that ends")
+				continue
 			}
+			s.level.HandlePacket(now, ev.Info, &n.xout)
+			n.handleLevel(now, s, out)
 		}
 	}
 	out.link.Events = events[:0]

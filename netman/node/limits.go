@@ -11,7 +11,8 @@ const (
 	greetTries    = 3                // hellos before a station is given up
 	quietStation  = 30 * time.Second // a station without link or call is forgotten after this
 	idleLink      = 60 * time.Second // protocol.md 3: a link without circuits is disconnected
-	logInterval   = time.Minute      // per reason and station
+	logInterval   = time.Minute      // one line per reason and source; others are counted as "log lines left out"
+	maxLogged     = 256              // lines in a logInterval, of all reasons and sources
 )
 
 // greetWaits is how long each hello waits for its answer; as with queries (protocol.md 2).

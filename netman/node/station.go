@@ -261,7 +261,7 @@ func (n *Node) helloMessage(s *station, txid uint32) names.Message {
 // handleHello takes what a station says before a link. A command is answered; an answer leads to SABME.
 func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, response bool, out *Out) {
 	s := n.stationAt(now, key, out)
-	if s == nil || m.BootID == n.cfg.BootID {
+	if s == nil {
 		return
 	}
 	if m.VersionMin > 1 || m.VersionMax < 1 || m.Mode != 0 {
@@ -286,14 +286,16 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 		n.sendControl(key.port, key.addr, true, n.helloMessage(s, m.TxID), out)
 		return
 	}
-	if s.state == greeting && m.TxID == s.greet.txid {
-		if s.link == nil || s.peer.boot != h.boot {
-			n.newLink(s, h, out)
-		}
-		s.state = setup
-		s.link.Connect(now, &out.link)
-		n.handleLink(now, s, out)
+	if s.state != greeting || m.TxID != s.greet.txid {
+		n.drop("hello that answers none")
+		return
 	}
+	if s.link == nil || s.peer.boot != h.boot {
+		n.newLink(s, h, out)
+	}
+	s.state = setup
+	s.link.Connect(now, &out.link)
+	n.handleLink(now, s, out)
 }
 
 // heed weighs a hello against what is known of the station: false if it is a late one, of a netman that has since started

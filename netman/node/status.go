@@ -39,7 +39,7 @@ func (n *Node) Links() []LinkStatus {
 
 // Counters counts what was dropped, by reason.
 func (n *Node) Counters() map[string]uint64 {
-	all := map[string]uint64{}
+	all := map[string]uint64{"log lines left out": n.logs.Left}
 	for name, count := range n.drops {
 		all[name] = count
 	}
@@ -49,6 +49,7 @@ func (n *Node) Counters() map[string]uint64 {
 	for name, count := range n.dir.Counters() {
 		all["names: "+name] += count
 	}
+	countLink(all, n.stranger.Stats())
 	for _, s := range n.order {
 		if s.link != nil {
 			countLink(all, s.link.Stats())
