@@ -51,6 +51,11 @@ func askStatus(door, what string) (rows []json.RawMessage, err error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	return readRows(fd, door)
+}
+
+// readRows reads what a `status` answers.
+func readRows(fd int, door string) (rows []json.RawMessage, err error) {
 	buf := make([]byte, 1<<20)
 	for {
 		n, fds, err := circuit.RecvFds(fd, buf)
@@ -73,9 +78,11 @@ func printStatus(w io.Writer, rows []json.RawMessage) error {
 	out := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer out.Flush()
 	heads := map[string]string{
-		"link":    "LINK\tSTATION\tSTATE\tUP\tCIRCUITS\tN1\tRTT\tRESENT",
-		"service": "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
-		"circuit": "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD",
+		"link":      "LINK\tSTATION\tSTATE\tUP\tCIRCUITS\tN1\tRTT\tRESENT\tWHY NOT",
+		"station":   "MACHINE\tSTATION\tHEARD",
+		"interface": "INTERFACE\tSTATION\tUSED\tMTU\tSENT\tRECEIVED\tWHY NOT",
+		"service":   "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
+		"circuit":   "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD",
 	}
 	for i, raw := range rows {
 		var kind struct{ Row string }
@@ -130,8 +137,21 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s\t%s %s\t%s\t%s\t%d\t%d\t%.3f ms\t%d\n", r.Machine, r.Interface, r.Station, r.State, seconds(r.Seconds),
-			r.Circuits, r.N1, r.RTT, r.Resent)
+		fmt.Fprintf(out, "%s\t%s %s\t%s\t%s\t%d\t%d\t%.3f ms\t%d\t%s\n", r.Machine, r.Interface, r.Station, r.State, seconds(r.Seconds),
+			r.Circuits, r.N1, r.RTT, r.Resent, r.Why)
+	case "station":
+		var r stationRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\t%s %s\t%s ago\n", r.Machine, r.Interface, r.Station, seconds(r.Seconds))
+	case "interface":
+		var r interfaceRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
+		}
+		used := map[bool]string{true: "yes", false: "no"}[r.Used]
+		fmt.Fprintf(out, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", r.Interface, r.Station, used, r.MTU, r.Sent, r.Received, r.Why)
 	case "service":
 		var r serviceRow
 		if err := json.Unmarshal(raw, &r); err != nil {

@@ -14,6 +14,7 @@
 //	spawn.go     starts servers; nothing else executes anything
 //	servtab.go   servtab.toml
 //	status.go    what netman tells of itself
+//	doctor.go    why machines do not see each other: this one; doctorway.go: the way to another
 //	trace.go     and the frames that it shows to those who trace
 //	main.go      the command line; client.go, traceverb.go and verbs.go are the verbs that ask a running netman
 //

@@ -205,7 +205,11 @@ func (v *visitor) await(c *node.Circuit, err error) {
 
 // found answers a find.
 func (e *endpoint) found() {
-	e.sendControl(circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}})
+	line := circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}}
+	if port, addr, ok := e.c.Via(); ok {
+		line.Keys = append(line.Keys, circuit.Key{Key: "interface", Value: e.l.ports[port].name}, circuit.Key{Key: "station", Value: addr})
+	}
+	e.sendControl(line)
 	e.release()
 }
 

@@ -70,7 +70,8 @@ func command() *cobra.Command {
 	root.AddCommand(statusCommand(&opt), statusVerb(&opt, "links", "show the links to other machines"),
 		statusVerb(&opt, "circuits", "show the circuits of programs and servers"), statusVerb(&opt, "services", "show what this machine offers"),
 		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt),
-		traceCommand(&opt))
+		statusVerb(&opt, "interfaces", "show the interfaces, and why one is not used"),
+		statusVerb(&opt, "stations", "show the machines that were heard"), traceCommand(&opt), doctorCommand(&opt))
 	return root
 }
 

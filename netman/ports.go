@@ -30,6 +30,11 @@ type port struct {
 	guard int            // holds the interface for this netman, see holdInterface
 	lost  uint64         // frames that the wire did not take
 	past  ether.RawStats // of the times it was open before
+
+	sent, received uint64    // frames
+	heard          time.Time // when the last one was received
+	others         uint64    // frames of any kind that the interface had received before it was opened
+	why            string    // it could not be opened
 }
 
 // wireOptions are what servtab and the command line say of the wire.
@@ -136,6 +141,15 @@ func (l *loop) portFor(name string) *port {
 
 // open opens the interface and gives it to the node.
 func (p *port) open(link ether.Link) error {
+	err := p.tryOpen(link)
+	p.why = ""
+	if err != nil {
+		p.why = err.Error()
+	}
+	return err
+}
+
+func (p *port) tryOpen(link ether.Link) error {
 	guard, err := holdInterface(p.name, p.l.wire.ethertype)
 	if err != nil {
 		return err
@@ -158,6 +172,7 @@ func (p *port) open(link ether.Link) error {
 	}
 	p.batch = ether.NewBatch(batchFrames, ether.HeaderLen+raw.MTU())
 	p.desc = &desc{fd: raw.Fd(), mask: unix.EPOLLIN, ready: p.ready}
+	p.others = receivedBy(p.name)
 	p.l.watch(p.desc)
 	p.l.node.AddPort(p.id, raw.Addr(), raw.MTU(), receiveWindow(raw.RcvBuf(), raw.MTU()))
 	return nil
@@ -205,6 +220,10 @@ func (p *port) ready(uint32) {
 		p.fail(err)
 		return
 	}
+	if n > 0 {
+		p.received += uint64(n)
+		p.heard = p.l.now
+	}
 	for _, frame := range p.batch.Frames[:n] {
 		p.l.node.HandleFrame(p.l.now, p.id, frame, &p.l.out)
 	}
@@ -215,6 +234,7 @@ func (p *port) send(frames [][]byte) {
 	for tries := 0; len(frames) > 0 && p.ether != nil; tries++ {
 		n, err := p.ether.Send(frames)
 		frames = frames[n:]
+		p.sent += uint64(n)
 		switch {
 		case errors.Is(err, ether.ErrTooLong) || errors.Is(err, ether.ErrTooShort):
 			p.lost++

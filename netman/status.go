@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +24,10 @@ func (v *visitor) status(line circuit.Line) {
 		rows = append(rows, countersRow{Row: "counters", Counters: v.l.allCounters()})
 	case "links":
 		rows = v.l.linkStatus()
+	case "stations":
+		rows = v.l.stationStatus()
+	case "interfaces":
+		rows = v.l.interfaceStatus()
 	case "services":
 		rows = v.l.serviceStatus()
 	case "circuits":
@@ -68,6 +74,8 @@ type machineRow struct {
 	Up       bool     `json:"up"`
 	Seconds  float64  `json:"seconds"` // since netman's start
 	Mode     string   `json:"mode"`
+	Version  string   `json:"version"`
+	Type     string   `json:"ethertype"`
 	Stations []string `json:"stations"` // interface and address of each port
 	Clashes  []string `json:"clashes,omitempty"`
 	Traces   int      `json:"traces,omitempty"` // programs to which the frames are shown
@@ -89,7 +97,37 @@ type linkRow struct {
 	N1        int     `json:"n1"`
 	RTT       float64 `json:"rtt_ms"`
 	Resent    uint64  `json:"resent"`
+	N1Here    int     `json:"n1_here"`
+	N1There   int     `json:"n1_there"`
+	Why       string  `json:"why,omitempty"` // there is no link
 }
+
+type stationRow struct {
+	Row       string  `json:"row"` // "station"
+	Machine   string  `json:"machine"`
+	Station   string  `json:"station"`
+	Interface string  `json:"interface"`
+	Seconds   float64 `json:"seconds"` // since it was heard
+}
+
+type interfaceRow struct {
+	Row       string  `json:"row"` // "interface"
+	Interface string  `json:"interface"`
+	Station   string  `json:"station"`
+	Used      bool    `json:"used"`
+	Wanted    bool    `json:"wanted"`        // it would be used if it could
+	Why       string  `json:"why,omitempty"` // it is not used
+	MTU       int     `json:"mtu"`
+	Sent      uint64  `json:"sent"` // frames of this netman
+	Received  uint64  `json:"received"`
+	Heard     float64 `json:"heard"`  // seconds since the last one was received; -1: none was
+	Others    uint64  `json:"others"` // frames of any kind that the interface received meanwhile
+	Buffer    int     `json:"buffer"` // octets, as the kernel counts them
+	Lost      uint64  `json:"lost"`   // by the receive buffer
+}
+
+// bufferWanted is the receive buffer that netman asks for, as the kernel counts it.
+const bufferWanted = 2 * 16 << 20
 
 type serviceRow struct {
 	Row     string   `json:"row"` // "service"
@@ -117,6 +155,7 @@ type circuitRow struct {
 func (l *loop) machineStatus() machineRow {
 	row := machineRow{
 		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: "open",
+		Version: version, Type: fmt.Sprintf("%#04x", l.wire.ethertype),
 		Clashes: l.clashes, Traces: len(l.tracers),
 	}
 	for _, p := range l.ports {
@@ -166,6 +205,7 @@ func (l *loop) linkStatus() (rows []any) {
 		row := linkRow{
 			Row: "link", Machine: s.Machine, Station: s.Addr, Interface: l.ports[s.Port].name, State: s.State,
 			Circuits: s.Circuits, N1: s.N1, RTT: float64(s.RTT) / float64(time.Millisecond), Resent: s.Resent,
+			N1Here: s.OwnN1, N1There: s.PeerN1, Why: s.Why,
 		}
 		if !s.Since.IsZero() {
 			row.Seconds = l.now.Sub(s.Since).Seconds()
@@ -173,6 +213,54 @@ func (l *loop) linkStatus() (rows []any) {
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+func (l *loop) stationStatus() (rows []any) {
+	for _, h := range l.node.Heard() {
+		rows = append(rows, stationRow{
+			Row: "station", Machine: h.Machine, Station: h.Addr, Interface: l.ports[h.Port].name, Seconds: l.now.Sub(h.At).Seconds(),
+		})
+	}
+	return rows
+}
+
+// interfaceStatus has the interfaces in use, those that should be, and the other Ethernets of the machine.
+func (l *loop) interfaceStatus() (rows []any) {
+	links, err := ether.Links()
+	if err != nil {
+		l.logf("", "links", "interfaces: %v", err)
+	}
+	for _, p := range l.ports {
+		row := interfaceRow{
+			Row: "interface", Interface: p.name, Station: p.link.Addr.String(), Used: p.ether != nil, Wanted: true, MTU: p.link.MTU,
+			Sent: p.sent, Received: p.received, Heard: -1, Others: receivedBy(p.name) - p.others, Lost: p.stats().Drops,
+		}
+		if p.raw != nil {
+			row.Buffer = p.raw.RcvBuf()
+		} else if row.Why = ether.WhyNot(p.name, links, l.wire.ifaces); row.Why == "" {
+			row.Why = p.why
+		}
+		if p.received > 0 {
+			row.Heard = l.now.Sub(p.heard).Seconds()
+		}
+		rows = append(rows, row)
+	}
+	for _, link := range links {
+		if link.Ethernet && l.portNamed(link.Name) == nil {
+			rows = append(rows, interfaceRow{
+				Row: "interface", Interface: link.Name, Station: link.Addr.String(), MTU: link.MTU, Heard: -1,
+				Why: ether.WhyNot(link.Name, links, l.wire.ifaces),
+			})
+		}
+	}
+	return rows
+}
+
+// receivedBy is how many frames an interface has received, of any kind.
+func receivedBy(name string) uint64 {
+	text, _ := os.ReadFile("/sys/class/net/" + name + "/statistics/rx_packets")
+	n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return n
 }
 
 func (l *loop) serviceStatus() (rows []any) {

@@ -102,6 +102,7 @@ func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
 	answer, ok, more := n.dir.Next(now, c.query, &n.nout)
 	switch {
 	case ok && c.locate:
+		c.via = stationKey{answer.Station.Port, answer.Station.Addr}
 		n.located(c, answer.Machine, out)
 	case ok:
 		c.Machine = answer.Machine

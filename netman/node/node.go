@@ -83,7 +83,7 @@ func New(cfg Config) *Node {
 		past:     map[string]uint64{},
 		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed}),
 	}
-	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
+	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
 	n.local = newLoopback(n)
 	return n
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"dnet/netman/hdlc"
@@ -35,6 +36,7 @@ type station struct {
 	level  *x25.Level // nil unless up
 	wait   []*Circuit // calls for when the link is up
 	noN1   bool       // this path was found to eat large frames
+	why    string     // there is no link; empty while there is one, or none was tried
 	agreed int        // N1 as both hellos have it
 
 	greet struct {
@@ -104,9 +106,13 @@ func (n *Node) forgetStations(now time.Time, out *Out) {
 	n.order = kept
 }
 
-// linkConfig fits a link to what both ends said. A link with larger frames has its own slab.
-func (n *Node) linkConfig(n1, k, rw int, tolerance time.Duration) hdlc.Config {
-	size := Headroom + n1
+// linkConfig fits a link to what both ends said, on a port that carries PDUs of up to most octets. Its buffers are of one of two
+// sizes, for every Ethernet or for this one: a peer may choose N1, but not how many kinds of buffers there are.
+func (n *Node) linkConfig(n1, most, k, rw int, tolerance time.Duration) hdlc.Config {
+	size := Headroom + safeN1
+	if n1 > safeN1 {
+		size = Headroom + most
+	}
 	slab := n.slabs[size]
 	if slab == nil {
 		slab = hdlc.NewSlab(size)
@@ -126,7 +132,7 @@ func (n *Node) newLink(s *station, h hello, out *Out) {
 	}
 	n.dropLink(s, out)
 	s.peer, s.next, s.agreed = h, nil, n1
-	s.link = hdlc.NewLink(n.linkConfig(n1, h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
+	s.link = hdlc.NewLink(n.linkConfig(n1, p.mtu-3, h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
 	s.link.Expect()
 }
 
@@ -155,7 +161,7 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 	if cfg.MaxCircuits == 0 {
 		cfg.MaxCircuits = maxCircuits
 	}
-	s.state, s.since, s.empty = up, now, now
+	s.state, s.since, s.empty, s.why = up, now, now, ""
 	if n1 := s.link.N1(); n1 <= safeN1 && s.agreed > safeN1 {
 		n.logf(now, s.key.addr, "path mtu", out, "link to %s: the path loses frames above 1500 octets: going on with N1 %d", n.stationName(s), n1)
 	}
@@ -173,7 +179,7 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 // linkDown ends layer 3 when the link has gone, and the calls that waited for it try their next server.
 func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why string, out *Out) {
 	was := s.state
-	s.state, s.quiet = idle, now.Add(quietStation)
+	s.state, s.quiet, s.why = idle, now.Add(quietStation), why
 	n.note(s.quiet)
 	if reason == hdlc.PathMTU {
 		s.noN1 = true
@@ -268,6 +274,10 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 		n.drop("hello of another version or mode")
 		n.logf(now, key.addr, "version", out, "%s (%s) speaks versions %d to %d in mode %d; this netman speaks 1 in mode 0 (open): no link",
 			m.Machine, FormatAddr(key.addr), m.VersionMin, m.VersionMax, m.Mode)
+		s.why = fmt.Sprintf("it speaks versions %d to %d in mode %d, and this netman version 1 in mode 0 (open)", m.VersionMin, m.VersionMax, m.Mode)
+		if s.peer.machine == "" {
+			s.peer.machine = m.Machine
+		}
 		if !response {
 			n.sendControl(key.port, key.addr, true, n.helloMessage(s, m.TxID), out)
 		}
