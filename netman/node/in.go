@@ -65,12 +65,15 @@ func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.F
 	if s := n.stations[key]; s != nil {
 		n.noteStation(s)
 	}
-	n.settle(now, out)
+	n.settleOthers(now, out)
 }
 
 // handleLLC gives a frame of layer 2 to the link it belongs to.
 func (n *Node) handleLLC(now time.Time, key stationKey, f hdlc.Frame, out *Out) {
 	s := n.stations[key]
+	if s != nil && s.hailed && f.Kind == hdlc.SABME && !f.Response {
+		n.newLink(s, s.peer, out) // which its hello announced
+	}
 	if s == nil || s.link == nil {
 		n.stranger.HandleFrame(now, f, &out.link)
 		n.takeFrames(key, out)

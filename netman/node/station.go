@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"dnet/netman/hdlc"
@@ -32,7 +33,9 @@ type station struct {
 	peer   hello      // of the link that is, or is being set up
 	next   *hello     // announces a new instance of the link while the old one is up: its SABME decides
 	past   [4]uint64  // boot ids this station had before: late frames of a dead netman count for nothing
-	link   *hdlc.Link // nil before the first hello
+	hailed bool       // a hello announced a link that there is not yet: made when its SABME comes
+	hellos time.Time  // when its bucket of hellos is full again; as far ahead of now as it is empty
+	link   *hdlc.Link // nil before the first
 	level  *x25.Level // nil unless up
 	wait   []*Circuit // calls for when the link is up
 	noN1   bool       // this path was found to eat large frames
@@ -64,7 +67,7 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 	if s := n.stations[key]; s != nil {
 		return s
 	}
-	if len(n.order) >= maxStations && !n.evictStation(out) {
+	if len(n.order) >= maxStations && !n.evictStation(now, out) {
 		n.drop("stations full")
 		return nil
 	}
@@ -76,18 +79,38 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 }
 
 // evictStation makes room for a station by forgetting the one that was met first of those without a link or a call, so that a flood of
-// hellos from invented stations does not shut out real ones.
-func (n *Node) evictStation(out *Out) bool {
-	for i, s := range n.order {
-		if s.state == idle && len(s.wait) == 0 {
-			delete(n.stations, s.key)
-			n.dropLink(s, out)
-			n.order = append(n.order[:i], n.order[i+1:]...)
-			n.drop("station forgotten for another")
-			return true
-		}
+// hellos from invented stations does not shut out real ones. If there is none it is one whose link is half open: whoever set it up has
+// said nothing since, and so may be invented too.
+func (n *Node) evictStation(now time.Time, out *Out) bool {
+	at := slices.IndexFunc(n.order, func(s *station) bool { return s.state == idle && len(s.wait) == 0 })
+	if at < 0 {
+		at = slices.IndexFunc(n.order, func(s *station) bool { return s.state == up && s.link.Fresh() && s.level.Len() == 0 })
 	}
-	return false
+	if at < 0 {
+		return false
+	}
+	s := n.order[at]
+	if s.state == up {
+		n.drop("half-open link given up for another station")
+		n.endLink(now, s, "half open", out)
+	}
+	delete(n.stations, s.key)
+	n.dropLink(s, out)
+	n.order = slices.Delete(n.order, at, at+1)
+	n.drop("station forgotten for another")
+	return true
+}
+
+// mayHail takes one hello out of the station's bucket.
+func (s *station) mayHail(now time.Time) bool {
+	if s.hellos.Before(now) {
+		s.hellos = now
+	}
+	if s.hellos.Sub(now) > (helloBurst-1)*helloInterval {
+		return false
+	}
+	s.hellos = s.hellos.Add(helloInterval)
+	return true
 }
 
 // forgetStations drops the stations without a link, a call, or a reason to be remembered.
@@ -131,7 +154,7 @@ func (n *Node) newLink(s *station, h hello, out *Out) {
 		n1 = min(n1, safeN1)
 	}
 	n.dropLink(s, out)
-	s.peer, s.next, s.agreed = h, nil, n1
+	s.peer, s.next, s.agreed, s.hailed = h, nil, n1, false
 	s.link = hdlc.NewLink(n.linkConfig(n1, p.mtu-3, h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
 	s.link.Expect()
 }
@@ -213,7 +236,7 @@ func (n *Node) endLink(now time.Time, s *station, why string, out *Out) {
 	if s.state == idle {
 		return
 	}
-	if s.state == up {
+	if s.state == up && !s.link.Fresh() {
 		n.logf(now, s.key.addr, why, out, "link to %s is down: %s", n.stationName(s), why)
 	}
 	n.dropLink(s, out)
@@ -268,6 +291,10 @@ func (n *Node) helloMessage(s *station, txid uint32) names.Message {
 func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, response bool, out *Out) {
 	s := n.stationAt(now, key, out)
 	if s == nil {
+		return
+	}
+	if !s.mayHail(now) {
+		n.drop("hellos of one station limited")
 		return
 	}
 	if m.VersionMin > 1 || m.VersionMax < 1 || m.Mode != 0 {
@@ -342,7 +369,8 @@ func (n *Node) heed(now time.Time, s *station, h hello, response bool, out *Out)
 		if s.state == closing {
 			n.endLink(now, s, "its netman began the link anew", out)
 		}
-		n.newLink(s, h, out)
+		n.dropLink(s, out)
+		s.peer, s.next, s.hailed = h, nil, true
 	}
 	s.quiet = now.Add(quietStation)
 	return true
