@@ -27,6 +27,7 @@ type port struct {
 	raw   *ether.Raw
 	batch *ether.Batch
 	desc  *desc
+	hails *desc          // for what needs no link
 	guard int            // holds the interface for this netman, see holdInterface
 	lost  uint64         // frames that the wire did not take
 	past  ether.RawStats // of the times it was open before
@@ -154,7 +155,7 @@ func (p *port) tryOpen(link ether.Link) error {
 	if err != nil {
 		return err
 	}
-	raw, err := ether.Open(p.name, p.l.wire.ethertype, ether.RawConfig{Group: node.Group})
+	raw, err := ether.Open(p.name, p.l.wire.ethertype, ether.RawConfig{Group: node.Group, Apart: true})
 	if err != nil {
 		unix.Close(guard)
 		return err
@@ -174,6 +175,8 @@ func (p *port) tryOpen(link ether.Link) error {
 	p.desc = &desc{fd: raw.Fd(), mask: unix.EPOLLIN, ready: p.ready}
 	p.others = receivedBy(p.name)
 	p.l.watch(p.desc)
+	p.hails = &desc{fd: raw.HailFd(), mask: unix.EPOLLIN, ready: p.hailed}
+	p.l.watch(p.hails)
 	p.l.node.AddPort(p.id, raw.Addr(), raw.MTU(), receiveWindow(raw.RcvBuf(), raw.MTU()))
 	return nil
 }
@@ -181,11 +184,11 @@ func (p *port) tryOpen(link ether.Link) error {
 // close ends the links on the port at once.
 func (p *port) close() {
 	p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
-	p.l.descs[p.desc.fd] = nil // closed by its owner, which takes it out of the epoll set
+	p.l.descs[p.desc.fd], p.l.descs[p.hails.fd] = nil, nil // closed by their owner, which takes them out of the epoll set
 	p.past = p.stats()
 	p.ether.Close()
 	unix.Close(p.guard)
-	p.ether, p.raw, p.desc = nil, nil, nil
+	p.ether, p.raw, p.desc, p.hails = nil, nil, nil, nil
 }
 
 // holdInterface takes a name in the abstract namespace of Unix sockets, which is one per network namespace and gone with its
@@ -227,6 +230,12 @@ func (p *port) ready(uint32) {
 	for _, frame := range p.batch.Frames[:n] {
 		p.l.node.HandleFrame(p.l.now, p.id, frame, &p.l.out)
 	}
+}
+
+// hailed reads a batch of what needs no link. It is a turn of its own, so that a flood of it takes no more than its share.
+func (p *port) hailed(uint32) {
+	p.raw.Hailed()
+	p.ready(0)
 }
 
 // send sends frames in order. What the wire does not take is lost, as on any wire, and layer 2 sends it again.
@@ -286,6 +295,7 @@ func (p *port) stats() ether.RawStats {
 	if p.raw != nil {
 		now := p.raw.Stats()
 		s.Drops += now.Drops
+		s.HailDrops += now.HailDrops
 		s.Truncated += now.Truncated
 		s.Full += now.Full
 	}

@@ -176,6 +176,7 @@ func (l *loop) allCounters() map[string]uint64 {
 		all["frames that "+p.name+" did not take"] += p.lost
 		all["sends that had to wait for "+p.name] += s.Full
 		all["frames lost by the receive buffer of "+p.name] += s.Drops
+		all["control messages lost by the receive buffer of "+p.name] += s.HailDrops
 		all["frames too long for "+p.name] += s.Truncated
 		p.countFaults(all)
 	}
