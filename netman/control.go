@@ -44,6 +44,7 @@ func (e *endpoint) controlEnded() {
 	case calling:
 		e.abandon()
 	case offered:
+		e.seen = true
 		// It has not had the call: another server may.
 		e.c.Clear(e.l.now, x25.CauseNotObtainable, 0, "the server of "+e.c.Service+" has gone", &e.l.out)
 		e.release()
@@ -61,6 +62,7 @@ func (e *endpoint) controlMessage(message []byte) {
 	case line.Verb == "interrupt":
 		e.sendInterrupt(line.Octets)
 	case e.phase == offered:
+		e.seen = true
 		e.answerOffer(line)
 	case line.Verb == "clear" && e.phase == connected:
 		e.keepReason(line)

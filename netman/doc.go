@@ -12,6 +12,7 @@
 //	listen.go    resident servers: programs that have registered a name
 //	resident.go  those that netman itself keeps running, and the reload of servtab
 //	spawn.go     starts servers; nothing else executes anything
+//	shares.go    limits of which nobody may have all
 //	servtab.go   servtab.toml
 //	status.go    what netman tells of itself
 //	doctor.go    why machines do not see each other: this one; doctorway.go: the way to another

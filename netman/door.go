@@ -106,8 +106,12 @@ type visitor struct {
 	cred unix.Ucred // of the process at the other end
 }
 
-// maxVisitors bounds the connections that have not said what they want; the oldest wins, a further one is closed.
-const maxVisitors = 1024
+// Limits of the door: of all users, and of one.
+const (
+	maxVisitors, userVisitors = 1024, 768     // connections that have not said what they want: the oldest wins, a further one is closed
+	maxAsking, userAsking     = 3 << 11, 4096 // calls that are not answered: 05
+	maxReaders, userReaders   = 64, 48        // of status, at once: EBUSY
+)
 
 // accept lets visitors in.
 func (d *door) accept(uint32) {
@@ -125,14 +129,18 @@ func (d *door) accept(uint32) {
 			return
 		}
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil || d.l.visitors >= maxVisitors {
-			d.l.count("door: visitors turned away")
+		if err != nil {
+			d.l.count("door: visitors that had gone again")
 			unix.Close(fd)
 			continue
 		}
 		v := &visitor{l: d.l, cred: *cred}
+		if !d.l.visitors.take(v.who()) {
+			d.l.count("door: visitors turned away")
+			unix.Close(fd)
+			continue
+		}
 		v.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: v.ready}
-		d.l.visitors++
 		d.l.watch(v.desc)
 		v.ready(0) // most have said it already
 	}
@@ -144,7 +152,7 @@ func (v *visitor) ready(uint32) {
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
-	v.l.visitors--
+	v.l.visitors.give(v.who())
 	if err != nil || n == 0 {
 		v.l.count("door: visitors that said nothing")
 		v.l.forget(v.desc)
@@ -182,23 +190,40 @@ func (v *visitor) fail(errno, why string) {
 
 // call places a call for the visitor, whose connection becomes control.
 func (v *visitor) call(line circuit.Line) {
-	c, err := v.l.node.Call(v.l.now, line.Word(0), v.l.userName(v.cred.Uid), line.Get("stream") == "1", &v.l.out)
-	v.await(c, err)
+	if v.mayAsk() {
+		c, err := v.l.node.Call(v.l.now, line.Word(0), v.l.userName(v.cred.Uid), line.Get("stream") == "1", &v.l.out)
+		v.await(c, err)
+	}
 }
 
 // find says which machine offers a name, without calling it.
 func (v *visitor) find(line circuit.Line) {
-	c, err := v.l.node.Locate(v.l.now, line.Word(0), &v.l.out)
-	v.await(c, err)
+	if v.mayAsk() {
+		c, err := v.l.node.Locate(v.l.now, line.Word(0), &v.l.out)
+		v.await(c, err)
+	}
+}
+
+// mayAsk takes the visitor's part of the calls that are not answered, or refuses.
+func (v *visitor) mayAsk() bool {
+	if v.l.asking.take(v.who()) {
+		return true
+	}
+	v.l.count("door: requests refused")
+	unix.Write(v.desc.fd, circuit.Line{Verb: "error", Words: []string{circuit.HexOctet(x25.CauseCongestion), circuit.HexOctet(x25.DiagNone),
+		"as many calls as one user may place, or all users, wait for their answers"}}.Append(nil))
+	v.l.forget(v.desc)
+	return false
 }
 
 // await makes the visitor's connection the control of what it asked for, whose answer follows.
 func (v *visitor) await(c *node.Circuit, err error) {
 	if err != nil {
+		v.l.asking.give(v.who())
 		v.refuse(err.Error())
 		return
 	}
-	e := &endpoint{l: v.l, c: c, control: v.desc}
+	e := &endpoint{l: v.l, c: c, control: v.desc, asks: v.who()}
 	v.desc.ready = e.controlReady
 	v.l.hold(c, e)
 }
@@ -215,6 +240,7 @@ func (e *endpoint) found() {
 
 // answer gives the caller the data descriptor of a call that was accepted.
 func (e *endpoint) answer() {
+	e.answered()
 	pair, err := dataPair()
 	if err != nil {
 		e.c.Clear(e.l.now, x25.CauseCongestion, 0, "", &e.l.out)
@@ -234,6 +260,14 @@ func (e *endpoint) answer() {
 	e.start()
 }
 
+// answered gives back the program's part of the calls that are not answered.
+func (e *endpoint) answered() {
+	if e.asks != "" {
+		e.l.asking.give(e.asks)
+		e.asks = ""
+	}
+}
+
 // reject tells the caller why there is no circuit.
 func (e *endpoint) reject(ev *node.Event) {
 	line := clearedLine(ev)
@@ -248,12 +282,12 @@ func (e *endpoint) refuse(diag x25.Diag, text string) {
 	e.release()
 }
 
-// userNames remembers the names of the users that called; the file is read once for each.
-var userNames = map[uint32]string{}
+// knownUsers remembers the names of the users that called; the file is read once for each.
+var knownUsers = map[uint32]string{}
 
 // userName is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
 func (l *loop) userName(uid uint32) string {
-	if name, ok := userNames[uid]; ok {
+	if name, ok := knownUsers[uid]; ok {
 		return name
 	}
 	name := strconv.Itoa(int(uid))
@@ -262,8 +296,8 @@ func (l *loop) userName(uid uint32) string {
 	} else if err != nil {
 		l.logf(name, "no name", "caller: no name for user %d: calling as %q", uid, name)
 	}
-	if len(userNames) < 4096 {
-		userNames[uid] = name
+	if len(knownUsers) < 4096 {
+		knownUsers[uid] = name
 	}
 	return name
 }

@@ -42,6 +42,8 @@ type endpoint struct {
 	control *desc // nil in bytes mode
 
 	server     *server     // the transient server behind it, if there is one
+	asks       string      // who waits for the answer to its call; empty: nobody any more
+	seen       bool        // the resident server has said something of the call
 	offer      *listener   // the resident server behind it, if there is one
 	timer      *time.Timer // the listener must answer before
 	phase      phase
@@ -196,12 +198,13 @@ func (e *endpoint) release() {
 	}
 	switch {
 	case e.phase == offered:
-		e.offer.waiting--
+		e.offer.done(callerOf(e.c), e.seen)
 		e.timer.Stop()
 	case e.offer != nil:
 		e.offer.service.running--
 	}
 	e.phase = released
+	e.answered()
 	e.c.Clear(e.l.now, x25.CauseDTE, 0, "", &e.l.out) // one that is over gives back what it holds
 	e.l.forget(e.in)
 	if e.out != e.in {

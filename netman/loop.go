@@ -27,7 +27,11 @@ type loop struct {
 	ports []*port // by the node's port number
 
 	door     *door
-	visitors int                 // connections to the door that have not said what they want
+	visitors shares              // connections to the door that have not said what they want
+	asking   shares              // calls of programs that are not answered
+	names    shares              // registered at the door
+	readers  shares              // of status
+	starting shares              // calls that wait for their server to be started
 	holders  map[holder]struct{} // of circuits
 	tracers  []*tracer
 
@@ -67,6 +71,8 @@ var errStopped = errors.New("stopped")
 
 func newLoop() (*loop, error) {
 	l := &loop{
+		visitors: newShares(maxVisitors, userVisitors), asking: newShares(maxAsking, userAsking), names: newShares(maxNames, userNames),
+		readers: newShares(maxReaders, userReaders), starting: newShares(maxSpawning, callerSpawning),
 		scratch: newScratch(), holders: map[holder]struct{}{}, services: map[string]*service{},
 		spawner: make(chan spawnJob, maxSpawning), counters: map[string]uint64{},
 	}

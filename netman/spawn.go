@@ -30,11 +30,16 @@ func (l *loop) spawn(e *endpoint) {
 	if e.c.Stream {
 		env = append(env, "DNET_STREAM=1")
 	}
-	job := spawnJob{e: e, env: env}
+	// More calls wait to be started than maxSpawning, or than one caller may have: refuse here rather than wait.
+	if !l.starting.take(callerOf(e.c)) {
+		l.count("door: calls above a share")
+		l.spawned(e, spawnResult{err: errSpawning})
+		return
+	}
 	select {
-	case l.spawner <- job:
+	case l.spawner <- spawnJob{e: e, env: env}:
 	default:
-		// More calls wait to be started than maxSpawning: refuse here rather than wait.
+		l.starting.give(callerOf(e.c))
 		l.spawned(e, spawnResult{err: errSpawning})
 	}
 }
@@ -58,10 +63,13 @@ func (l *loop) serverEnv(s *service) []string {
 	return env
 }
 
-// maxSpawning bounds the calls that wait for their server to be started.
-const maxSpawning = 256
+// Calls that wait for their server to be started: of all callers, and of one.
+const (
+	maxSpawning    = 512
+	callerSpawning = 256
+)
 
-var errSpawning = fmt.Errorf("%d servers wait to be started already", maxSpawning)
+var errSpawning = fmt.Errorf("%d servers of one caller, or %d of all, wait to be started already", callerSpawning, maxSpawning)
 
 // spawner starts servers, one after another, on a thread that lives as long as netman: they are told of its death by
 // the kernel, which watches the thread that started them.
@@ -74,7 +82,10 @@ func (l *loop) spawnServers() {
 		}
 		cmd, r := startServer(job)
 		e := job.e
-		l.post(func() { l.spawned(e, r) })
+		l.post(func() {
+			l.starting.give(callerOf(e.c))
+			l.spawned(e, r)
+		})
 		if r.err == nil {
 			go func() {
 				err := cmd.Wait()

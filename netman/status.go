@@ -41,13 +41,22 @@ func (v *visitor) status(line circuit.Line) {
 		v.refuse(fmt.Sprintf("status %s is not in this version of netman", what))
 		return
 	}
+	l, who := v.l, v.who()
+	if !l.readers.take(who) {
+		v.fail("EBUSY", "as many programs as may read the status at once do so")
+		return
+	}
 	fd := v.desc.fd
 	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	v.l.forget(v.desc)
 	if err != nil {
+		l.readers.give(who)
 		return
 	}
-	go writeRows(dup, rows)
+	go func() {
+		writeRows(dup, rows)
+		l.post(func() { l.readers.give(who) })
+	}()
 }
 
 // writeRows writes one JSON object per record, and gives up on a reader that takes none for 10 s.

@@ -6,7 +6,7 @@ import "time"
 const (
 	maxStations   = 1024             // a further one takes the place of one without a link, or with one half open; else "stations full"
 	maxCircuits   = 4095             // per link, X.25's own limit: Clear 05
-	maxCalls      = 4096             // calls of this machine that look for a server or a link at once: Clear 05
+	maxCalls      = 6144             // calls of this machine that look for a server or a link at once: Clear 05
 	receiveBudget = 64 << 20         // octets received and not yet taken by programs (protocol.md 4)
 	helloBurst    = 64               // hellos of one station at once: further ones are dropped, counter "hellos of one station limited",
 	helloInterval = time.Second / 32 // and one more after each of these

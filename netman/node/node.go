@@ -81,7 +81,7 @@ func New(cfg Config) *Node {
 		budget:   &x25.Budget{Limit: cfg.Budget},
 		drops:    map[string]uint64{},
 		past:     map[string]uint64{},
-		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed}),
+		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed, Limits: names.Limits{Queries: maxCalls}}),
 	}
 	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
 	n.local = newLoopback(n)
