@@ -245,7 +245,7 @@ func describeLink(l ether.Link) string {
 // judgeName says whether the machine has its name, and alone.
 func (d *doctor) judgeName() {
 	m := &d.machine
-	text := fmt.Sprintf("netman %s on %s, Ethertype %s, mode %s, runs since %s", m.Version, m.Machine, m.Type, m.Mode, seconds(m.Seconds))
+	text := fmt.Sprintf("netman %s on %s, Ethertype %s, mode %s, up for %s", m.Version, m.Machine, m.Type, m.Mode, seconds(m.Seconds))
 	if m.Up {
 		d.ok("netman", text)
 	} else {
