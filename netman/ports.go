@@ -86,7 +86,7 @@ func (l *loop) followLinks(watcher *ether.Watcher) {
 		if p := l.portNamed(ev.Name); p != nil && p.ether != nil {
 			changed := ev.Index != p.link.Index || ev.Addr != p.link.Addr || ev.MTU != p.link.MTU
 			if ev.Removed || !ev.Up || changed {
-				log.Printf("%s is down, gone, or another", p.name)
+				l.logf(p.name, "down", "%s is down, gone, or another", p.name)
 				p.close()
 			}
 		}
@@ -101,9 +101,9 @@ func (l *loop) followLinks(watcher *ether.Watcher) {
 	for _, link := range links {
 		if p := l.portFor(link.Name); p.ether == nil && link.Up {
 			if err := p.open(link); err != nil {
-				log.Print(err)
+				l.logf(p.name, "open", "%v", err)
 			} else {
-				log.Printf("%s is up, station %v", p.name, link.Addr)
+				l.logf(p.name, "up", "%s is up, station %v", p.name, link.Addr)
 			}
 		}
 	}
@@ -281,11 +281,11 @@ func (l *loop) reopen(p *port) {
 	p.close()
 	links, err := namedLinks([]string{p.name})
 	if err != nil || len(links) == 0 || !links[0].Up {
-		log.Printf("%s is down", p.name)
+		l.logf(p.name, "down", "%s is down", p.name)
 		return
 	}
 	if err := p.open(links[0]); err != nil {
-		log.Print(err)
+		l.logf(p.name, "open", "%v", err)
 	}
 }
 
