@@ -107,6 +107,10 @@ func TestDoctorInterfaces(t *testing.T) {
 	examine(t, doc).wants(t, "wrong", "interface", "^eth0 is not in use: it has no carrier")
 	doc.LinkUp()
 	sh(t, doc, "ip link add docker0 type bridge; ip link set docker0 up; ip link add veth7 type veth peer name veth8; ip link set veth8 up; ip link set veth7 up")
+	eventually(t, "veth7 has its carrier", func() bool {
+		r := find(rows(t, doc, "interfaces"), "interface", "interface", "veth7")
+		return r != nil && !strings.Contains(fmt.Sprint(r["why"]), "carrier")
+	})
 	d = examine(t, doc)
 	d.wants(t, "note", "interface", "^veth7 is not used: docker, virbr and veth interfaces are used only when they are named")
 	d.wants(t, "note", "interface", "^docker0 is not used: ")
