@@ -194,21 +194,26 @@ type traceFilter struct {
 // newTraceFilter reads filters.
 func newTraceFilter(door string, filters []string) (f traceFilter, err error) {
 	for _, filter := range filters {
-		var words []string
-		for _, word := range strings.Split(filter, ",") {
-			if word = strings.Join(strings.Fields(strings.ToLower(word)), " "); word != "" {
-				words = append(words, word)
-			}
-		}
-		if len(words) == 0 {
+		list := words(filter)
+		if len(list) == 0 {
 			return f, fmt.Errorf("trace: the filter %q is empty", filter)
 		}
-		f.lists = append(f.lists, words)
+		f.lists = append(f.lists, list)
 	}
 	if len(filters) > 0 {
 		f.stations, err = stationsOf(door)
 	}
 	return f, err
+}
+
+// words are the alternatives of one filter.
+func words(filter string) (list []string) {
+	for _, word := range strings.Split(filter, ",") {
+		if word = strings.Join(strings.Fields(strings.ToLower(word)), " "); word != "" {
+			list = append(list, word)
+		}
+	}
+	return list
 }
 
 // match says whether a frame is to be shown.
