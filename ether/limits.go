@@ -11,6 +11,10 @@ const (
 	// by the kernel and counted (Raw.Drops).
 	defaultRcvBuf = 16 << 20
 
+	// hailRcvBuf is that of the socket for control messages and SABME, where they come apart (Raw.HailFd): the queries of a station
+	// that asks for 4,096 names at once. What comes when it is full is dropped and counted (RawStats.HailDrops).
+	hailRcvBuf = 2 << 20
+
 	// busQueueMax is the number of frames waiting at one port of a Bus; one more is dropped and counted (BusPort.Drops).
 	busQueueMax = 1024
 

@@ -22,7 +22,14 @@ type Link struct {
 	Master   int    // index of the bridge or bond it is a port of; 0: none
 	Lower    int    // index of the link it lies on, as a VLAN does; 0: none, or one in another namespace
 
-	adminUp bool // set up, with or without a carrier
+	adminUp  bool   // set up, with or without a carrier
+	received uint64 // frames, when it was asked for
+}
+
+// Received is how many frames of any kind a link has received, as the kernel counts.
+func Received(name string) (frames uint64, err error) {
+	l, err := linkNamed(name)
+	return l.received, err
 }
 
 // Physical reports whether the link is an Ethernet device and not one made of others.
@@ -273,6 +280,10 @@ func parseLink(b []byte) (l Link, ok bool) {
 			l.MTU = number(v)
 		case unix.IFLA_MASTER:
 			l.Master = number(v)
+		case unix.IFLA_STATS64: // struct rtnl_link_stats64 begins with rx_packets
+			if len(v) >= 8 {
+				l.received = binary.NativeEndian.Uint64(v)
+			}
 		case unix.IFLA_LINK:
 			l.Lower = number(v)
 		case unix.IFLA_LINK_NETNSID:

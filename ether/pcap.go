@@ -25,6 +25,8 @@ const (
 	linkTypeEthernet = 1
 
 	optEnd          = 0
+	optComment      = 1
+	optDropped      = 4 // epb_dropcount
 	optName         = 2 // if_name
 	optMAC          = 6 // if_MACaddr
 	optTimeRes      = 9 // if_tsresol
@@ -72,7 +74,11 @@ func Pcap(p Port, w io.Writer) Port { return NewCapture(w).Port(p, "") }
 
 // Port returns p with every frame it sends and receives written to the capture, as interface name ("": none).
 func (c *Capture) Port(p Port, name string) Port {
-	addr := p.Addr()
+	return &pcapPort{wrapper: wrapper{p}, capture: c, id: c.Interface(name, p.Addr())}
+}
+
+// Interface describes an interface, by its name ("": none) and its address (zero: not known), and returns its number.
+func (c *Capture) Interface(name string, addr Addr) uint32 {
 	start := c.begin(blockInterface)
 	c.put16(linkTypeEthernet)
 	c.put16(0) // reserved
@@ -80,26 +86,49 @@ func (c *Capture) Port(p Port, name string) Port {
 	if name != "" {
 		c.option(optName, []byte(name))
 	}
-	c.option(optMAC, addr[:])
+	if addr != (Addr{}) {
+		c.option(optMAC, addr[:])
+	}
 	c.option(optTimeRes, []byte{timeNanoseconds})
 	c.option(optEnd, nil)
 	c.end(start)
 	c.flush()
 	c.ports++
-	return &pcapPort{wrapper: wrapper{p}, capture: c, id: c.ports - 1}
+	return c.ports - 1
+}
+
+// Packet is one frame for Capture.Write.
+type Packet struct {
+	Interface uint32
+	Time      time.Time
+	Sent      bool
+	Frame     []byte // whole, or its beginning
+	Size      int    // octets of the whole one; 0: Frame is whole
+	Comment   string
+	Dropped   uint64 // frames missing before this one
+}
+
+// Write writes one frame, and returns what ended the capture if that has happened.
+func (c *Capture) Write(p Packet) error {
+	if c.err != nil {
+		return c.err
+	}
+	c.packet(p)
+	c.flush()
+	return c.err
 }
 
 // Send implements Port.
 func (p *pcapPort) Send(frames [][]byte) (int, error) {
 	n, err := p.Port.Send(frames)
-	p.capture.packets(p.id, flagOutbound, frames[:n])
+	p.capture.packets(p.id, true, frames[:n])
 	return n, err
 }
 
 // Recv implements Port.
 func (p *pcapPort) Recv(b *Batch) (int, error) {
 	n, err := p.Port.Recv(b)
-	p.capture.packets(p.id, flagInbound, b.Frames[:n])
+	p.capture.packets(p.id, false, b.Frames[:n])
 	return n, err
 }
 
@@ -107,26 +136,44 @@ func (p *pcapPort) Recv(b *Batch) (int, error) {
 func (p *pcapPort) Close() error { return errors.Join(p.Port.Close(), p.capture.err) }
 
 // packets writes the frames, all with one call of the writer.
-func (c *Capture) packets(id, direction uint32, frames [][]byte) {
+func (c *Capture) packets(id uint32, sent bool, frames [][]byte) {
 	if len(frames) == 0 || c.err != nil {
 		return
 	}
-	now := uint64(c.now().UnixNano())
+	now := c.now()
 	for _, frame := range frames {
-		start := c.begin(blockPacket)
-		c.put32(id)
-		c.put32(uint32(now >> 32))
-		c.put32(uint32(now))
-		c.put32(uint32(len(frame))) // captured
-		c.put32(uint32(len(frame))) // on the wire
-		c.pad(append(c.buf, frame...))
-		c.put16(optFlags)
-		c.put16(4)
-		c.put32(direction | castOf(frame))
-		c.option(optEnd, nil)
-		c.end(start)
+		c.packet(Packet{Interface: id, Time: now, Sent: sent, Frame: frame})
 	}
 	c.flush()
+}
+
+// packet appends the block of a frame.
+func (c *Capture) packet(p Packet) {
+	direction := uint32(flagInbound)
+	if p.Sent {
+		direction = flagOutbound
+	}
+	now := uint64(p.Time.UnixNano())
+	start := c.begin(blockPacket)
+	c.put32(p.Interface)
+	c.put32(uint32(now >> 32))
+	c.put32(uint32(now))
+	c.put32(uint32(len(p.Frame)))              // captured
+	c.put32(uint32(max(p.Size, len(p.Frame)))) // on the wire
+	c.pad(append(c.buf, p.Frame...))
+	if p.Comment != "" {
+		c.option(optComment, []byte(p.Comment))
+	}
+	c.put16(optFlags)
+	c.put16(4)
+	c.put32(direction | castOf(p.Frame))
+	if p.Dropped > 0 {
+		c.put16(optDropped)
+		c.put16(8)
+		c.put64(p.Dropped)
+	}
+	c.option(optEnd, nil)
+	c.end(start)
 }
 
 // castOf is the kind of destination, as epb_flags tells it.

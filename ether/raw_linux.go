@@ -15,11 +15,13 @@ import (
 type RawConfig struct {
 	Group  Addr // group address to join; zero: none
 	RcvBuf int  // receive buffer to ask for, in octets; 0: 16 MiB
+	Apart  bool // control messages and SABME come by a socket of their own: see Raw.HailFd
 }
 
 // RawStats are what a Raw counts.
 type RawStats struct {
 	Drops     uint64 // frames the kernel dropped because the receive buffer was full
+	HailDrops uint64 // of those that come apart
 	Truncated uint64 // frames longer than the room in the batch, dropped
 	Full      uint64 // sends that the wire had no room for
 }
@@ -30,6 +32,8 @@ type RawStats struct {
 // Address and MTU are those the interface had at Open. When a Watcher tells of a change, open another Raw.
 type Raw struct {
 	fd        int
+	hails     int  // the socket for what strangers may send; -1: all come by fd
+	hailed    bool // the next Recv reads that one
 	name      string
 	addr      Addr
 	mtu       int
@@ -67,40 +71,61 @@ func Open(ifname string, ethertype uint16, cfg RawConfig) (*Raw, error) {
 	if !link.adminUp {
 		return nil, down
 	}
-	program, err := bpf.Assemble(filter(ethertype, link.Addr, cfg.Group))
-	if err != nil {
-		return nil, fmt.Errorf("%s: socket filter: %w", ifname, err)
+	r := &Raw{fd: -1, hails: -1, name: ifname, addr: link.Addr, mtu: link.MTU, down: down, rx: newVector(), tx: newVector()}
+	if cfg.RcvBuf <= 0 {
+		cfg.RcvBuf = defaultRcvBuf
 	}
-	nif := &net.Interface{Index: link.Index, Name: link.Name, MTU: link.MTU, HardwareAddr: link.Addr[:]}
-	conn, err := packet.Listen(nif, packet.Raw, int(ethertype), &packet.Config{Filter: program})
-	if err != nil {
-		return nil, openError(ifname, err)
-	}
-	defer conn.Close()
-	if cfg.Group != (Addr{}) {
-		if err := conn.JoinGroup(cfg.Group[:]); err != nil {
-			return nil, fmt.Errorf("%s: joining %v: %w", ifname, cfg.Group, err)
+	if !cfg.Apart {
+		r.fd, r.rcvBuf, err = openSocket(link, ethertype, cfg.Group, all, cfg.RcvBuf)
+		if err != nil {
+			return nil, err
 		}
+		return r, nil
 	}
-	fd, err := ownDescriptor(conn)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ifname, err)
+	if r.fd, r.rcvBuf, err = openSocket(link, ethertype, cfg.Group, ofLinks, cfg.RcvBuf); err != nil {
+		return nil, err
 	}
-	r := &Raw{fd: fd, name: ifname, addr: link.Addr, mtu: link.MTU, down: down, rx: newVector(), tx: newVector()}
-	if err := r.setRcvBuf(cfg.RcvBuf); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("%s: receive buffer: %w", ifname, err)
+	if r.hails, _, err = openSocket(link, ethertype, cfg.Group, hails, hailRcvBuf); err != nil {
+		unix.Close(r.fd)
+		return nil, err
 	}
 	return r, nil
 }
 
-// Adopt returns a Port on a packet socket that another process has opened by Open, and that is this one's now: the descriptor is
-// closed on an error too. The link is as it was then.
-func Adopt(fd int, link Link) (*Raw, error) {
-	r := &Raw{fd: fd, name: link.Name, addr: link.Addr, mtu: link.MTU, down: errDown(link.Name), rx: newVector(), tx: newVector()}
+// openSocket opens the packet socket for a part of the frames, and tells the size of its receive buffer.
+func openSocket(link Link, ethertype uint16, group Addr, p part, rcvBuf int) (fd, size int, err error) {
+	program, err := bpf.Assemble(filter(ethertype, link.Addr, group, p))
+	if err != nil {
+		return -1, 0, fmt.Errorf("%s: socket filter: %w", link.Name, err)
+	}
+	nif := &net.Interface{Index: link.Index, Name: link.Name, MTU: link.MTU, HardwareAddr: link.Addr[:]}
+	conn, err := packet.Listen(nif, packet.Raw, int(ethertype), &packet.Config{Filter: program})
+	if err != nil {
+		return -1, 0, openError(link.Name, err)
+	}
+	defer conn.Close()
+	if group != (Addr{}) {
+		if err := conn.JoinGroup(group[:]); err != nil {
+			return -1, 0, fmt.Errorf("%s: joining %v: %w", link.Name, group, err)
+		}
+	}
+	if fd, err = ownDescriptor(conn); err != nil {
+		return -1, 0, fmt.Errorf("%s: %w", link.Name, err)
+	}
+	if size, err = setRcvBuf(fd, rcvBuf); err != nil {
+		unix.Close(fd)
+		return -1, 0, fmt.Errorf("%s: receive buffer: %w", link.Name, err)
+	}
+	return fd, size, nil
+}
+
+// Adopt returns a Port on the packet sockets of a Raw that another process has opened, Fd and HailFd (-1: none), which are this one's
+// now: they are closed on an error too. The link is as it was then.
+func Adopt(fd, hails int, link Link) (*Raw, error) {
+	r := &Raw{fd: fd, hails: hails, name: link.Name, addr: link.Addr, mtu: link.MTU, down: errDown(link.Name), rx: newVector(), tx: newVector()}
 	size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 	if err != nil {
-		unix.Close(fd)
+		r.Close()
 		return nil, fmt.Errorf("%s: receive buffer: %w", link.Name, err)
 	}
 	r.rcvBuf = size
@@ -136,18 +161,13 @@ func ownDescriptor(conn *packet.Conn) (int, error) {
 
 // setRcvBuf asks for the receive buffer, beyond the limit for ordinary sockets where that is allowed (CAP_NET_ADMIN), and reads
 // back what it became.
-func (r *Raw) setRcvBuf(size int) error {
-	if size <= 0 {
-		size = defaultRcvBuf
-	}
-	if err := unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size); err != nil {
-		if err := unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
-			return err
+func setRcvBuf(fd, size int) (int, error) {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size); err != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, size); err != nil {
+			return 0, err
 		}
 	}
-	size, err := unix.GetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-	r.rcvBuf = size
-	return err
+	return unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 }
 
 func newVector() vector {
@@ -190,6 +210,14 @@ func (r *Raw) MTU() int { return r.mtu }
 // Fd implements Port.
 func (r *Raw) Fd() int { return r.fd }
 
+// HailFd is the descriptor of the socket by which control messages and SABME come, if they come apart; else -1. When it is readable call
+// Hailed, and then Recv on the outermost Port. So a flood of what needs no link fills that socket and not the other, and whoever
+// takes the two in turn loses nothing of the links that are up.
+func (r *Raw) HailFd() int { return r.hails }
+
+// Hailed has the next Recv read what strangers may send.
+func (r *Raw) Hailed() { r.hailed = r.hails >= 0 }
+
 // Name is the name the interface had at Open.
 func (r *Raw) Name() string { return r.name }
 
@@ -200,13 +228,21 @@ func (r *Raw) RcvBuf() int { return r.rcvBuf }
 
 // Drops is the number of frames the kernel dropped since Open because the receive buffer was full.
 func (r *Raw) Drops() uint64 {
-	if r.fd >= 0 {
-		// Reading the kernel's counters clears them (packet(7), PACKET_STATISTICS).
-		if s, err := unix.GetsockoptTpacketStats(r.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-			r.stats.Drops += uint64(s.Drops)
-		}
-	}
+	r.stats.Drops += drops(r.fd)
+	r.stats.HailDrops += drops(r.hails)
 	return r.stats.Drops
+}
+
+// drops is what a socket has dropped since it was asked last: reading the kernel's counters clears them (packet(7), PACKET_STATISTICS).
+func drops(fd int) uint64 {
+	if fd < 0 {
+		return 0
+	}
+	s, err := unix.GetsockoptTpacketStats(fd, unix.SOL_PACKET, unix.PACKET_STATISTICS)
+	if err != nil {
+		return 0
+	}
+	return uint64(s.Drops)
 }
 
 // Stats returns the counters since Open.
@@ -227,7 +263,11 @@ func (r *Raw) Recv(b *Batch) (int, error) {
 		}
 		r.receiving = b
 	}
-	came, errno := r.rx.call(unix.SYS_RECVMMSG, r.fd, room)
+	fd := r.fd
+	if r.hailed {
+		fd, r.hailed = r.hails, false
+	}
+	came, errno := r.rx.call(unix.SYS_RECVMMSG, fd, room)
 	if errno != 0 {
 		if errno == unix.EAGAIN {
 			return 0, nil
@@ -309,7 +349,10 @@ func (r *Raw) Close() error {
 	if r.fd < 0 {
 		return nil
 	}
+	if r.hails >= 0 {
+		unix.Close(r.hails)
+	}
 	fd := r.fd
-	r.fd = -1
+	r.fd, r.hails = -1, -1
 	return unix.Close(fd)
 }

@@ -102,6 +102,7 @@ func (w *Watcher) take(b []byte, events []LinkEvent) []LinkEvent {
 
 // noteLink adds an event unless the link is known to be just so: the kernel also tells of much that does not matter here.
 func (w *Watcher) noteLink(l Link, events []LinkEvent) []LinkEvent {
+	l.received = 0
 	if old, ok := w.known[l.Index]; ok && old == l {
 		return events
 	}

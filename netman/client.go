@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -50,6 +51,11 @@ func askStatus(door, what string) (rows []json.RawMessage, err error) {
 		return nil, err
 	}
 	defer unix.Close(fd)
+	return readRows(fd, door)
+}
+
+// readRows reads what a `status` answers.
+func readRows(fd int, door string) (rows []json.RawMessage, err error) {
 	buf := make([]byte, 1<<20)
 	for {
 		n, fds, err := circuit.RecvFds(fd, buf)
@@ -72,9 +78,11 @@ func printStatus(w io.Writer, rows []json.RawMessage) error {
 	out := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	defer out.Flush()
 	heads := map[string]string{
-		"link":    "LINK\tSTATION\tSTATE\tUP\tCIRCUITS\tN1\tRTT\tRESENT",
-		"service": "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
-		"circuit": "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD\tDIRECT",
+		"link":      "LINK\tSTATION\tSTATE\tUP\tCIRCUITS\tN1\tRTT\tRESENT\tWHY NOT",
+		"station":   "MACHINE\tSTATION\tHEARD",
+		"interface": "INTERFACE\tSTATION\tUSED\tMTU\tSENT\tRECEIVED\tWHY NOT",
+		"service":   "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
+		"circuit":   "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD\tDIRECT",
 	}
 	for i, raw := range rows {
 		var kind struct{ Row string }
@@ -113,6 +121,9 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 		for _, c := range r.Clashes {
 			fmt.Fprintf(out, "  %s\n", c)
 		}
+		if r.Traces > 0 {
+			fmt.Fprintf(out, "  its frames are shown to %d programs (netman trace)\n", r.Traces)
+		}
 	case "counters":
 		var r countersRow
 		if err := json.Unmarshal(raw, &r); err != nil {
@@ -126,8 +137,21 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s\t%s %s\t%s\t%s\t%d\t%d\t%.3f ms\t%d\n", r.Machine, r.Interface, r.Station, r.State, seconds(r.Seconds),
-			r.Circuits, r.N1, r.RTT, r.Resent)
+		fmt.Fprintf(out, "%s\t%s %s\t%s\t%s\t%d\t%d\t%.3f ms\t%d\t%s\n", r.Machine, r.Interface, r.Station, r.State, seconds(r.Seconds),
+			r.Circuits, r.N1, r.RTT, r.Resent, r.Why)
+	case "station":
+		var r stationRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\t%s %s\t%s ago\n", r.Machine, r.Interface, r.Station, seconds(r.Seconds))
+	case "interface":
+		var r interfaceRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
+		}
+		used := map[bool]string{true: "yes", false: "no"}[r.Used]
+		fmt.Fprintf(out, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", r.Interface, r.Station, used, r.MTU, r.Sent, r.Received, r.Why)
 	case "service":
 		var r serviceRow
 		if err := json.Unmarshal(raw, &r); err != nil {
@@ -151,4 +175,32 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 // seconds prints a time for people.
 func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Second).String()
+}
+
+// stationsOf lists the stations of each machine that netman has, or lately had, a link to; and its own.
+func stationsOf(door string) (map[string][]string, error) {
+	stations := map[string][]string{}
+	rows, err := askStatus(door, "status")
+	if err != nil {
+		return nil, err
+	}
+	for _, raw := range rows {
+		var r struct {
+			Row, Machine, Station string
+			Stations              []string
+		}
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return nil, fmt.Errorf("status: %w", err)
+		}
+		switch r.Row {
+		case "link":
+			stations[r.Machine] = append(stations[r.Machine], r.Station)
+		case "machine":
+			for _, s := range r.Stations {
+				_, addr, _ := strings.Cut(s, " ")
+				stations[r.Machine] = append(stations[r.Machine], addr)
+			}
+		}
+	}
+	return stations, nil
 }

@@ -14,7 +14,7 @@ func (e *endpoint) sendControl(line circuit.Line) {
 	if e.control == nil || e.control.fd < 0 {
 		return
 	}
-	if _, err := unix.Write(e.control.fd, line.Append(nil)); err == unix.EAGAIN {
+	if _, err := unix.Write(e.control.fd, line.Append(nil)); err != nil {
 		e.l.count("control messages not taken by the program")
 	}
 }
@@ -47,6 +47,7 @@ func (e *endpoint) controlEnded() {
 	case calling:
 		e.abandon()
 	case offered:
+		e.seen = true
 		// It has not had the call: another server may.
 		e.c.Clear(e.l.now, x25.CauseNotObtainable, 0, "the server of "+e.c.Service+" has gone", &e.l.out)
 		e.release()
@@ -64,6 +65,7 @@ func (e *endpoint) controlMessage(message []byte) {
 	case line.Verb == "interrupt":
 		e.sendInterrupt(line.Octets)
 	case e.phase == offered:
+		e.seen = true
 		e.answerOffer(line)
 	case line.Verb == "clear" && e.phase == connected:
 		e.keepReason(line)
@@ -72,6 +74,8 @@ func (e *endpoint) controlMessage(message []byte) {
 		e.keepReason(line)
 		e.c.Clear(e.l.now, x25.CauseDTE, e.diag, e.text, &e.l.out)
 		e.release()
+	default:
+		e.l.count("control messages without effect")
 	}
 }
 
@@ -111,6 +115,7 @@ func controlByte(q, more bool) byte {
 // sendInterrupt sends an interrupt, or keeps it until the one before it is confirmed. A second one that waits replaces the first.
 func (e *endpoint) sendInterrupt(octets []byte) {
 	if e.phase != connected || e.closing || e.ended != nil {
+		e.l.count("interrupts on a circuit that is not open")
 		return
 	}
 	if len(octets) < 1 || len(octets) > 32 {

@@ -28,9 +28,12 @@
 //	service.go   what servtab offers: who may take a call, and when
 //	listen.go    resident servers: programs that have registered a name
 //	complex.go   those that have all their circuits on one descriptor
+//	shares.go    limits of which nobody may have all
 //	servtab.go   servtab.toml
 //	status.go    what netman tells of itself
-//	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman
+//	doctor.go    why machines do not see each other: this one; doctorway.go: the way to another
+//	trace.go     and the frames that it shows to those who trace
+//	main.go      the command line; client.go, traceverb.go and verbs.go are the verbs that ask a running netman
 //
 // What may take long (rendering status) is done by other goroutines, which hand their result to the loop.
 package main

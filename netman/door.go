@@ -19,19 +19,22 @@ type visitor struct {
 	admin bool   // root, netman's own user, or of the group dnet
 }
 
-// maxVisitors bounds the connections that have not said what they want; the oldest wins, a further one is closed.
-const maxVisitors = 1024
+// Limits of the door: of all users, and of one.
+const (
+	maxVisitors, userVisitors = 1024, 768     // connections that have not said what they want: the oldest wins, a further one is closed
+	maxAsking, userAsking     = 3 << 11, 4096 // calls that are not answered: 05
+	maxReaders, userReaders   = 64, 48        // of status, at once: EBUSY
+)
 
 // admit lets a visitor in, whom the keeper has asked who it is.
 func (l *loop) admit(m *memo, fd int) {
-	if l.visitors >= maxVisitors {
+	v := &visitor{l: l, uid: m.UID, user: m.User, admin: m.Admin}
+	if !l.visitors.take(v.who()) {
 		l.count("door: visitors turned away")
 		unix.Close(fd)
 		return
 	}
-	v := &visitor{l: l, uid: m.UID, user: m.User, admin: m.Admin}
 	v.desc = &desc{fd: fd, mask: unix.EPOLLIN, ready: v.ready}
-	l.visitors++
 	l.watch(v.desc)
 	v.ready(0) // most have said it already
 }
@@ -42,8 +45,9 @@ func (v *visitor) ready(uint32) {
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
-	v.l.visitors--
+	v.l.visitors.give(v.who())
 	if err != nil || n == 0 {
+		v.l.count("door: visitors that said nothing")
 		v.l.forget(v.desc)
 		return
 	}
@@ -61,6 +65,8 @@ func (v *visitor) ready(uint32) {
 		v.status(line)
 	case "listen":
 		v.listen(line)
+	case "trace":
+		v.trace(line)
 	default:
 		v.refuse(fmt.Sprintf("%s is not in this version of netman", line.Verb))
 	}
@@ -70,41 +76,64 @@ func (v *visitor) ready(uint32) {
 func (v *visitor) refuse(why string) { v.fail("EINVAL", why) }
 
 func (v *visitor) fail(errno, why string) {
+	v.l.count("door: requests refused")
 	unix.Write(v.desc.fd, errorLine(errno, why).Append(nil))
 	v.l.forget(v.desc)
 }
 
 // call places a call for the visitor, whose connection becomes control.
 func (v *visitor) call(line circuit.Line) {
-	c, err := v.l.node.Call(v.l.now, line.Word(0), v.user, line.Get("stream") == "1", &v.l.out)
-	v.await(c, err)
+	if v.mayAsk() {
+		c, err := v.l.node.Call(v.l.now, line.Word(0), v.user, line.Get("stream") == "1", &v.l.out)
+		v.await(c, err)
+	}
 }
 
 // find says which machine offers a name, without calling it.
 func (v *visitor) find(line circuit.Line) {
-	c, err := v.l.node.Locate(v.l.now, line.Word(0), &v.l.out)
-	v.await(c, err)
+	if v.mayAsk() {
+		c, err := v.l.node.Locate(v.l.now, line.Word(0), &v.l.out)
+		v.await(c, err)
+	}
+}
+
+// mayAsk takes the visitor's part of the calls that are not answered, or refuses.
+func (v *visitor) mayAsk() bool {
+	if v.l.asking.take(v.who()) {
+		return true
+	}
+	v.l.count("door: requests refused")
+	unix.Write(v.desc.fd, circuit.Line{Verb: "error", Words: []string{circuit.HexOctet(x25.CauseCongestion), circuit.HexOctet(x25.DiagNone),
+		"as many calls as one user may place, or all users, wait for their answers"}}.Append(nil))
+	v.l.forget(v.desc)
+	return false
 }
 
 // await makes the visitor's connection the control of what it asked for, whose answer follows.
 func (v *visitor) await(c *node.Circuit, err error) {
 	if err != nil {
+		v.l.asking.give(v.who())
 		v.refuse(err.Error())
 		return
 	}
-	e := &endpoint{l: v.l, c: c, control: v.desc}
+	e := &endpoint{l: v.l, c: c, control: v.desc, asks: v.who()}
 	v.desc.ready = e.controlReady
 	v.l.hold(c, e)
 }
 
 // found answers a find.
 func (e *endpoint) found() {
-	e.sendControl(circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}})
+	line := circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}}
+	if port, addr, ok := e.c.Via(); ok {
+		line.Keys = append(line.Keys, circuit.Key{Key: "interface", Value: e.l.ports[port].name}, circuit.Key{Key: "station", Value: addr})
+	}
+	e.sendControl(line)
 	e.release()
 }
 
 // answer gives the caller the data descriptor of a call that was accepted.
 func (e *endpoint) answer() {
+	e.answered()
 	var theirs int
 	if e.joint != nil {
 		theirs = e.joint.ends[callersEnd]
@@ -121,10 +150,19 @@ func (e *endpoint) answer() {
 	}
 	line := circuit.Line{Verb: "ok", Keys: []circuit.Key{{Key: "machine", Value: e.c.Machine}, {Key: "service", Value: e.c.Service}}}
 	if err := circuit.SendFds(e.control.fd, line.Append(nil), theirs); err != nil {
+		e.l.count("door: answers not taken")
 		e.abandon()
 		return
 	}
 	e.start()
+}
+
+// answered gives back the program's part of the calls that are not answered.
+func (e *endpoint) answered() {
+	if e.asks != "" {
+		e.l.asking.give(e.asks)
+		e.asks = ""
+	}
 }
 
 // reject tells the caller why there is no circuit.

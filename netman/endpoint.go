@@ -56,6 +56,8 @@ type endpoint struct {
 	caller *endpoint // a server's: the one to be joined with
 
 	server     *server     // the transient server behind it, if there is one
+	asks       string      // who waits for the answer to its call; empty: nobody any more
+	seen       bool        // the resident server has said something of the call
 	offer      *listener   // the resident server behind it, if there is one
 	timer      *time.Timer // the listener must answer before
 	phase      phase
@@ -117,9 +119,11 @@ func (e *endpoint) handle(ev node.Event) {
 			e.fromProgram() // which was not read while the circuit was full
 		}
 	case node.Interrupt:
-		if e.control != nil {
-			e.sendControl(circuit.Line{Verb: "interrupt", Octets: ev.Octets})
+		if e.control == nil {
+			e.l.count("interrupts for a filter")
+			return
 		}
+		e.sendControl(circuit.Line{Verb: "interrupt", Octets: ev.Octets})
 	case node.InterruptConfirmed:
 		if octets := e.interrupt; octets != nil && !e.closing && e.ended == nil {
 			e.interrupt = nil
@@ -214,7 +218,7 @@ func (e *endpoint) release() {
 	}
 	switch {
 	case e.phase == offered:
-		e.offer.waiting--
+		e.offer.done(callerOf(e.c), e.seen)
 		e.timer.Stop()
 	case e.offer != nil:
 		e.offer.service.running--
@@ -224,6 +228,7 @@ func (e *endpoint) release() {
 		e.l.spilled -= len(record)
 	}
 	e.spill = nil
+	e.answered()
 	e.c.Clear(e.l.now, x25.CauseDTE, 0, "", &e.l.out) // one that is over gives back what it holds
 	e.l.forget(e.in)
 	if e.out != e.in {
@@ -552,7 +557,10 @@ func (e *endpoint) gather() bool {
 		taken = true
 		octets += len(data) + 1
 		switch {
-		case e.outEnded || e.bytes && q && !end: // the program has gone: acknowledged and discarded
+		case e.outEnded: // the program has gone: acknowledged and discarded
+			e.l.count("records for a program that has gone")
+		case e.bytes && q && !end:
+			e.l.count("records with Q for a filter")
 		case end:
 			e.outputEnd()
 		case e.bytes:
@@ -582,6 +590,7 @@ func (e *endpoint) sendRecords(records *rawcall.Vector) {
 			return
 		case errno != 0:
 			e.outEnded = true // EPIPE: it reads no more
+			e.l.counters["records for a program that has gone"] += uint64(len(records.Records))
 		}
 	}
 }
@@ -607,6 +616,7 @@ func (e *endpoint) flushPartial() bool {
 			return false
 		case err != nil:
 			e.outEnded, e.partial = true, nil
+			e.l.count("records for a program that has gone")
 		default:
 			e.partial = e.partial[n:]
 		}

@@ -240,7 +240,7 @@ func (k *keeper) serve(m *memo) {
 		k.mu.Lock()
 		u := k.users.of(m.UID)
 		k.mu.Unlock()
-		k.line.send(&memo{Kind: "user", UID: m.UID, User: u.name, Admin: u.admin})
+		k.line.send(&memo{Kind: "user", UID: m.UID, User: u})
 	default:
 		log.Printf("the process that reads the network asks for %q", m.Kind)
 	}

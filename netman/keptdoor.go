@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dnet/netman/names"
+	"dnet/netman/rawcall"
 )
 
 // keptDoor is the socket that programs knock at. Its lock says whose it is: the one netman that holds it replaces what a dead one left.
@@ -106,44 +107,48 @@ func (k *keeper) serveDoor() {
 			k.mu.Lock()
 			u := k.users.of(cred.Uid)
 			k.mu.Unlock()
-			err = k.line.send(&memo{Kind: "visitor", UID: cred.Uid, User: u.name, Admin: u.admin || cred.Gid == u.group}, fd)
+			err = k.line.send(&memo{Kind: "visitor", UID: cred.Uid, User: u, Admin: k.administers(fd, cred)}, fd)
 		}
 		unix.Close(fd)
 	}
 }
 
-// userNames remembers the users that called; the files are read once for each.
-type userNames map[uint32]caller
+// traceGroup is the group whose members may do what only the administrator may, beside root.
+const traceGroup = "dnet"
 
-// caller is a user of this machine.
-type caller struct {
-	name  string
-	admin bool   // root, netman's own user, or a member of the group dnet
-	group uint32 // the group dnet, or one that nobody has
+// administers says whether a visitor is root, netman's own user, or of the group, as its process was when it connected.
+func (k *keeper) administers(fd int, cred *unix.Ucred) bool {
+	if cred.Uid == 0 || cred.Uid == uint32(os.Getuid()) {
+		return true
+	}
+	group, err := user.LookupGroup(traceGroup)
+	if err != nil {
+		return false
+	}
+	gid, err := parseID(group.Gid)
+	if err != nil {
+		return false
+	}
+	more, _ := rawcall.PeerGroups(fd)
+	return slices.Contains(append(more, cred.Gid), gid)
 }
 
+// userNames remembers the names of the users that called; the file is read once for each.
+type userNames map[uint32]string
+
 // of is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
-func (all userNames) of(uid uint32) caller {
-	if u, ok := all[uid]; ok {
-		return u
+func (all userNames) of(uid uint32) string {
+	if name, ok := all[uid]; ok {
+		return name
 	}
-	c := caller{name: strconv.Itoa(int(uid)), admin: uid == 0 || uid == uint32(os.Getuid()), group: ^uint32(0)}
-	group, err := user.LookupGroup("dnet")
-	if err == nil {
-		if gid, err := parseID(group.Gid); err == nil {
-			c.group = gid
-		}
-	}
-	if u, err := user.LookupId(c.name); err == nil && names.CheckUser(u.Username) == nil {
-		c.name = u.Username
-		if ids, err := u.GroupIds(); err == nil && group != nil && slices.Contains(ids, group.Gid) {
-			c.admin = true
-		}
+	name := strconv.Itoa(int(uid))
+	if u, err := user.LookupId(name); err == nil && names.CheckUser(u.Username) == nil {
+		name = u.Username
 	} else if err != nil {
-		log.Printf("caller: no name for user %d: calling as %q", uid, c.name)
+		log.Printf("caller: no name for user %d: calling as %q", uid, name)
 	}
 	if len(all) < 4096 {
-		all[uid] = c
+		all[uid] = name
 	}
-	return c
+	return name
 }

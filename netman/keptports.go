@@ -22,7 +22,7 @@ type openPort struct {
 
 func (p *openPort) memo() *memo { return &memo{Kind: "port", Link: p.link} }
 
-func (p *openPort) fds() []int { return []int{p.raw.Fd(), p.guard} }
+func (p *openPort) fds() []int { return []int{p.raw.Fd(), p.raw.HailFd(), p.guard} }
 
 // close closes the keeper's descriptors of it.
 func (p *openPort) close() {
@@ -86,7 +86,7 @@ func (k *keeper) openPort(link ether.Link) (*openPort, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := ether.Open(link.Name, ethertype, ether.RawConfig{Group: node.Group})
+	raw, err := ether.Open(link.Name, ethertype, ether.RawConfig{Group: node.Group, Apart: true})
 	if err != nil {
 		unix.Close(guard)
 		return nil, err

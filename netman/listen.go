@@ -13,8 +13,11 @@ import (
 
 // Limits of a listener (protocol.md 4).
 const (
-	backlog   = 128             // calls that wait for its answer; a further one is cleared 01
-	offerTime = 8 * time.Second // after which a call that it did not answer is cleared 01; shorter than the caller's T21
+	backlog    = 128             // calls of one caller that wait for its answer; a further one is cleared 01
+	backlogs   = 256             // the same, of all callers
+	offerTime  = 8 * time.Second // after which a call that it did not answer is cleared 01; shorter than the caller's T21
+	maxNames   = 4096            // names registered at the door: EBUSY
+	namesOfOne = 3072            // by one user
 )
 
 // listener is a resident server at the door: it is offered the calls for its name and answers each.
@@ -22,9 +25,11 @@ type listener struct {
 	l       *loop
 	desc    *desc
 	service *service
-	shared  bool // others may register the same name
-	through bool // calls of this machine go through netman too
-	waiting int  // calls that it has not answered
+	shared  bool     // others may register the same name
+	through bool     // calls of this machine go through netman too
+	who     string   // whose program it is
+	waiting shares   // calls that it has not answered
+	unseen  []string // callers of calls that ended before the listener had read of them, and count until it has
 }
 
 // listen registers a name for the visitor, whose connection brings the calls from then on.
@@ -35,9 +40,14 @@ func (v *visitor) listen(line circuit.Line) {
 		v.listenComplex(name, shared)
 		return
 	}
-	lis := &listener{l: v.l, desc: v.desc, shared: shared, through: line.Get("direct") == "0"}
+	lis := &listener{l: v.l, desc: v.desc, shared: shared, through: line.Get("direct") == "0", who: v.who(), waiting: newShares(backlogs, backlog)}
+	if !v.l.names.take(lis.who) {
+		v.fail("EBUSY", "as many names as one user may register, or all users, are registered")
+		return
+	}
 	s, errno, why := v.l.register(name, lis)
 	if s == nil {
+		v.l.names.give(lis.who)
 		v.fail(errno, why)
 		return
 	}
@@ -51,6 +61,9 @@ func (v *visitor) listen(line circuit.Line) {
 // ready is called when a listener speaks, which it must not, or has gone.
 func (lis *listener) ready(uint32) {
 	n, err := unix.Read(lis.desc.fd, lis.l.line)
+	if n > 0 {
+		lis.l.count("door: lines that nobody asked for")
+	}
 	if err == unix.EAGAIN || err == unix.EINTR || n > 0 {
 		return
 	}
@@ -59,17 +72,54 @@ func (lis *listener) ready(uint32) {
 
 // close withdraws a listener, and its name with the last one. Its circuits stay; calls it has not answered end with their own control.
 func (lis *listener) close() {
+	lis.l.names.give(lis.who)
 	lis.l.withdraw(lis.service, lis)
 	lis.l.forget(lis.desc)
 }
 
 func (lis *listener) shares() bool { return lis.shared }
 
-// offer makes the descriptors of a call and sends them to the listener: false if it takes none.
+// offer gives the listener a call: false if it takes none.
 func (lis *listener) offer(c *node.Circuit) bool {
-	if lis.waiting >= backlog {
+	l, who := lis.l, callerOf(c)
+	lis.reclaim()
+	if !lis.waiting.take(who) {
+		l.count("door: calls above a share")
 		return false
 	}
+	if !lis.hand(c) {
+		lis.waiting.give(who)
+		return false
+	}
+	return true
+}
+
+// done notes that a call is answered, or has ended. One that the listener has not seen yet counts until it has: a caller who gives up each
+// call at once would else fill its socket.
+func (lis *listener) done(who string, seen bool) {
+	if seen {
+		lis.waiting.give(who)
+		return
+	}
+	lis.unseen = append(lis.unseen, who)
+}
+
+// reclaim gives back what unseen calls held, once the listener has read all that was written to it.
+func (lis *listener) reclaim() {
+	if len(lis.unseen) == 0 {
+		return
+	}
+	if unread, err := unix.IoctlGetInt(lis.desc.fd, unix.SIOCOUTQ); err == nil && unread > 0 {
+		return
+	}
+	for _, who := range lis.unseen {
+		lis.waiting.give(who)
+	}
+	lis.unseen = lis.unseen[:0]
+}
+
+// hand makes the descriptors of a call and sends them to the listener.
+func (lis *listener) hand(c *node.Circuit) bool {
 	l := lis.l
 	e := &endpoint{l: l, c: c, phase: offered, offer: lis}
 	if !lis.through {
@@ -95,6 +145,7 @@ func (lis *listener) offer(c *node.Circuit) bool {
 	}
 	if err := circuit.SendFds(lis.desc.fd, line.Append(nil), data[1], control[1]); err != nil {
 		closeAll(data[:])
+		l.count("door: calls not taken by a listener")
 		unix.Close(control[0])
 		return false
 	}
@@ -102,7 +153,6 @@ func (lis *listener) offer(c *node.Circuit) bool {
 	e.control = &desc{fd: control[0]}
 	e.control.mask, e.control.ready = unix.EPOLLIN, e.controlReady
 	l.hold(c, e)
-	lis.waiting++
 	l.watch(e.control)
 	e.timer = l.after(offerTime, func() {
 		if e.phase == offered {
@@ -124,7 +174,7 @@ func (e *endpoint) answerOffer(line circuit.Line) {
 			e.release()
 			return
 		}
-		e.offer.waiting--
+		e.offer.done(callerOf(e.c), true)
 		e.offer.service.running++
 		e.timer.Stop()
 		e.start()

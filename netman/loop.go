@@ -30,15 +30,18 @@ type loop struct {
 	pending   map[string]*service       // of servtab, told by the keeper, and not offered yet
 	servers   map[uint64]*endpoint      // that the keeper starts or has started
 	serverID  uint64                    // of the last one
-	starting  int                       // of them, that do not run yet
 	spilled   int                       // octets that endpoints have read and their circuits not taken
 	naming    map[uint32][]func(string) // what waits for the name of a user
 	unsaid    [][]byte                  // memos that the keeper has not taken
 	mount     *mount                    // nil: circuits are not files
-	readers   int                       // of the status, being told
-	visitors  int                       // connections to the door that have not said what they want
 	holders   map[holder]struct{}       // of circuits
 	complexes map[*complexServer]struct{}
+	visitors  shares // connections to the door that have not said what they want
+	asking    shares // calls of programs that are not answered
+	names     shares // registered at the door
+	readers   shares // of status
+	starting  shares // calls that wait for their server to be started
+	tracers   []*tracer
 
 	services map[string]*service
 	offers   map[string]*service // those of servtab, offered or not
@@ -49,6 +52,7 @@ type loop struct {
 	up       bool     // the machine's name is claimed
 	clashes  []string // other stations that use it
 	counters map[string]uint64
+	logs     node.Limiter
 }
 
 // scratch is memory that is used again and again, for one thing at a time.
@@ -60,6 +64,7 @@ type scratch struct {
 	line         []byte          // what is said at the door
 	memo         []byte          // what the keeper says
 	control      [1]byte         // the control byte before what a file is read
+	traced       []byte          // what a tracer is told
 }
 
 func newScratch() scratch {
@@ -77,11 +82,17 @@ var errStopped = errors.New("stopped")
 
 func newLoop() (*loop, error) {
 	l := &loop{
+		visitors: newShares(maxVisitors, userVisitors), asking: newShares(maxAsking, userAsking), names: newShares(maxNames, namesOfOne),
+		readers: newShares(maxReaders, userReaders), starting: newShares(maxStarting, callerStarting),
 		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
 		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){},
 	}
 	l.now = time.Now()
 	l.started = l.now
+	l.failed = func(err error) {
+		l.count("door: descriptors not watched")
+		l.logf("", "epoll", "%v", err)
+	}
 	if err := l.poller.open(); err != nil {
 		return nil, err
 	}

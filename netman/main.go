@@ -65,8 +65,8 @@ func command() *cobra.Command {
 		},
 	}
 	root.PersistentFlags().StringVar(&opt.door, "door", doorPath(), "the `PATH` of the door's socket")
-	servtabFlag(root, &opt)
 	flags := root.Flags()
+	configFlag(root, &opt)
 	flags.StringVarP(&opt.ifaces, "interface", "i", "", "the interfaces to use, as `IFACE,…` (default: every physical one that is up)")
 	flags.StringVar(&opt.machine, "machine", "", "the `NAME` of this machine")
 	flags.StringVar(&opt.netphys, "netphys", "", "make circuits files in `DIR`; none: do not (default: "+defaultNetphys+", where FUSE is)")
@@ -75,8 +75,15 @@ func command() *cobra.Command {
 	flags.StringVar(&opt.pcap, "pcap", "", "write every frame to `FILE` (pcapng)")
 	root.AddCommand(statusCommand(&opt), statusVerb(&opt, "links", "show the links to other machines"),
 		statusVerb(&opt, "circuits", "show the circuits of programs and servers"), statusVerb(&opt, "services", "show what this machine offers"),
-		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt))
+		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt),
+		statusVerb(&opt, "interfaces", "show the interfaces, and why one is not used"),
+		statusVerb(&opt, "stations", "show the machines that were heard"), traceCommand(&opt), doctorCommand(&opt))
 	return root
+}
+
+// configFlag gives a command the option that names the servtab.
+func configFlag(cmd *cobra.Command, opt *options) {
+	cmd.Flags().StringVarP(&opt.servtab, "config", "c", defaultServtab, "the servtab `FILE`")
 }
 
 func doorPath() string {
@@ -84,10 +91,6 @@ func doorPath() string {
 		return path
 	}
 	return circuit.DoorPath
-}
-
-func servtabFlag(cmd *cobra.Command, opt *options) {
-	cmd.Flags().StringVarP(&opt.servtab, "config", "c", defaultServtab, "the servtab `FILE`")
 }
 
 func checkCommand(opt *options) *cobra.Command {
@@ -110,7 +113,7 @@ func checkCommand(opt *options) *cobra.Command {
 			return nil
 		},
 	}
-	servtabFlag(cmd, opt)
+	configFlag(cmd, opt)
 	return cmd
 }
 
@@ -204,7 +207,14 @@ func (l *loop) clash(text string) {
 	if len(l.clashes) < 16 {
 		l.clashes = append(l.clashes, text)
 	}
-	log.Print(text)
+	l.logf(text, "clash", "%s", text)
+}
+
+// logf writes a line that a peer or a program can cause: at most one a minute for one reason and source.
+func (l *loop) logf(source, reason, format string, args ...any) {
+	if l.logs.Allow(l.now, source, reason) {
+		log.Printf(format, args...)
+	}
 }
 
 // count counts something that happened to a program at the door.

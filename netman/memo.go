@@ -20,7 +20,7 @@ import (
 //	keeper to wire   setup      once, first: Setup
 //	                 service    one of servtab, to be offered by the next `services`
 //	                 services   those since the last one are what this machine offers
-//	                 port       Link is open, or Error says why not; the packet socket, and what holds the interface for this netman
+//	                 port       Link is open, or Error says why not; the packet sockets, and what holds the interface for this netman
 //	                 mount      circuits are files in the directory Name; the FUSE device
 //	                 begin      claim the name
 //	                 visitor    at the door: UID, User, Admin; the connection

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log"
 	"sync"
 	"time"
 
@@ -19,8 +18,9 @@ type desc struct {
 
 // poller is the loop's epoll set, level-triggered.
 type poller struct {
-	epfd  int
-	descs []*desc // by descriptor
+	epfd   int
+	descs  []*desc     // by descriptor
+	failed func(error) // is told of a descriptor that the kernel does not watch
 }
 
 func (p *poller) open() (err error) {
@@ -50,7 +50,7 @@ func (p *poller) watch(d *desc) {
 	}
 	ev := unix.EpollEvent{Events: d.mask, Fd: int32(d.fd)}
 	if err := unix.EpollCtl(p.epfd, op, d.fd, &ev); err != nil {
-		log.Printf("epoll: descriptor %d: %v", d.fd, err)
+		p.failed(fmt.Errorf("epoll: %w", err))
 		return
 	}
 	d.in = true

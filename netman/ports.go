@@ -19,18 +19,24 @@ const batchFrames = 64
 
 // port is an interface of this machine, with the same number for as long as netman runs: it may go and come back.
 type port struct {
-	l      *loop
-	id     int // the node's number
-	name   string
-	link   ether.Link // as it was when opened
-	ether  ether.Port // with its wrappers; nil while the interface is down or gone
-	raw    *ether.Raw
-	batch  *ether.Batch
-	desc   *desc
-	asked  bool           // the keeper is asked to open it
-	guard  int            // holds the interface for this netman, see holdInterface
-	unsent uint64         // frames that the wire did not take
-	lost   ether.RawStats // of sockets that are closed
+	l     *loop
+	id    int // the node's number
+	name  string
+	link  ether.Link // as it was when opened
+	ether ether.Port // with its wrappers; nil while the interface is down or gone
+	raw   *ether.Raw
+	batch *ether.Batch
+	desc  *desc
+	hails *desc          // for what needs no link
+	asked bool           // the keeper is asked to open it
+	guard int            // holds the interface for this netman, see holdInterface
+	lost  uint64         // frames that the wire did not take
+	past  ether.RawStats // of the times it was open before
+
+	sent, received uint64    // frames
+	heard          time.Time // when the last one was received
+	others         uint64    // frames of any kind that the interface had received before it was opened
+	why            string    // it could not be opened
 }
 
 // wireOptions are what servtab and the command line say of the wire.
@@ -66,7 +72,7 @@ func (l *loop) followLinks(watcher *ether.Watcher) {
 		if p := l.portNamed(ev.Name); p != nil && p.ether != nil {
 			changed := ev.Index != p.link.Index || ev.Addr != p.link.Addr || ev.MTU != p.link.MTU
 			if ev.Removed || !ev.Up || changed {
-				log.Printf("%s is down, gone, or another", p.name)
+				l.logf(p.name, "down", "%s is down, gone, or another", p.name)
 				p.close()
 			}
 		}
@@ -116,18 +122,20 @@ func (p *port) ask() {
 func (l *loop) opened(m *memo, fds []int) {
 	p := l.portFor(m.Link.Name)
 	p.asked = false
-	if m.Error != "" || len(fds) != 2 || p.ether != nil {
+	if m.Error != "" || len(fds) != 3 || p.ether != nil {
 		circuit.CloseFds(fds)
-		log.Print(m.Error)
+		p.why = m.Error
+		l.logf(p.name, "open", "%s", m.Error)
 		return
 	}
-	raw, err := ether.Adopt(fds[0], m.Link)
+	raw, err := ether.Adopt(fds[0], fds[1], m.Link)
 	if err != nil {
 		unix.Close(fds[1])
 		log.Print(err)
 		return
 	}
-	p.guard, p.link, p.raw, p.ether = fds[1], m.Link, raw, raw
+	p.guard, p.link, p.raw, p.why = fds[2], m.Link, raw, ""
+	p.ether = tap{raw, p}
 	if l.wire.capture != nil {
 		p.ether = l.wire.capture.Port(p.ether, p.name)
 	}
@@ -139,39 +147,30 @@ func (l *loop) opened(m *memo, fds []int) {
 	}
 	p.batch = ether.NewBatch(batchFrames, ether.HeaderLen+raw.MTU())
 	p.desc = &desc{fd: raw.Fd(), mask: unix.EPOLLIN, ready: p.ready}
+	p.others = received(p.name)
 	l.watch(p.desc)
+	p.hails = &desc{fd: raw.HailFd(), mask: unix.EPOLLIN, ready: p.hailed}
+	l.watch(p.hails)
 	l.node.AddPort(p.id, raw.Addr(), raw.MTU(), receiveWindow(raw.RcvBuf(), raw.MTU()))
 	if l.begun {
-		log.Printf("%s is up, station %v", p.name, m.Link.Addr)
+		l.logf(p.name, "up", "%s is up, station %v", p.name, m.Link.Addr)
 	}
 }
 
 // close ends the links on the port at once.
 func (p *port) close() {
 	p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
-	p.count()
-	p.l.descs[p.desc.fd] = nil // closed by its owner, which takes it out of the epoll set
+	p.l.descs[p.desc.fd], p.l.descs[p.hails.fd] = nil, nil // closed by their owner, which takes them out of the epoll set
+	p.past = p.stats()
 	p.ether.Close()
 	unix.Close(p.guard)
-	p.ether, p.raw, p.desc = nil, nil, nil
+	p.ether, p.raw, p.desc, p.hails = nil, nil, nil, nil
 }
 
-// count keeps what the socket has counted so far.
-func (p *port) count() {
-	if p.raw != nil {
-		s := p.raw.Stats()
-		p.lost.Drops, p.lost.Truncated, p.lost.Full = p.lost.Drops+s.Drops, p.lost.Truncated+s.Truncated, p.lost.Full+s.Full
-	}
-}
-
-// losses are the frames that the socket has lost or not taken since netman's start.
-func (p *port) losses() ether.RawStats {
-	all := p.lost
-	if p.raw != nil {
-		s := p.raw.Stats()
-		all.Drops, all.Truncated, all.Full = all.Drops+s.Drops, all.Truncated+s.Truncated, all.Full+s.Full
-	}
-	return all
+// received is how many frames an interface has received, of any kind.
+func received(name string) uint64 {
+	n, _ := ether.Received(name)
+	return n
 }
 
 // receiveWindow is how many frames for one link a receive buffer holds when a few links share it (protocol.md 3). The kernel accounts
@@ -189,9 +188,19 @@ func (p *port) ready(uint32) {
 		p.fail(err)
 		return
 	}
+	if n > 0 {
+		p.received += uint64(n)
+		p.heard = p.l.now
+	}
 	for _, frame := range p.batch.Frames[:n] {
 		p.l.node.HandleFrame(p.l.now, p.id, frame, &p.l.out)
 	}
+}
+
+// hailed reads a batch of what needs no link. It is a turn of its own, so that a flood of it takes no more than its share.
+func (p *port) hailed(uint32) {
+	p.raw.Hailed()
+	p.ready(0)
 }
 
 // send sends frames in order. What the wire does not take is lost, as on any wire, and layer 2 sends it again.
@@ -199,16 +208,17 @@ func (p *port) send(frames [][]byte) {
 	for tries := 0; len(frames) > 0 && p.ether != nil; tries++ {
 		n, err := p.ether.Send(frames)
 		frames = frames[n:]
+		p.sent += uint64(n)
 		switch {
 		case errors.Is(err, ether.ErrTooLong) || errors.Is(err, ether.ErrTooShort):
-			p.unsent++
+			p.lost++
 			frames = frames[1:]
 		case err != nil:
-			p.unsent += uint64(len(frames))
+			p.lost += uint64(len(frames))
 			p.fail(err)
 			return
 		case n == 0 && tries > 3:
-			p.unsent += uint64(len(frames))
+			p.lost += uint64(len(frames))
 			return
 		case n == 0:
 			unix.Poll([]unix.PollFd{{Fd: int32(p.desc.fd), Events: unix.POLLOUT}}, 1)
@@ -218,7 +228,8 @@ func (p *port) send(frames [][]byte) {
 
 // fail takes note that the port does not work; when the interface is down, rtnetlink tells it too.
 func (p *port) fail(err error) {
-	p.l.count(p.name + ": " + err.Error())
+	p.l.count("errors of " + p.name)
+	p.l.logf(p.name, "error", "%v", err)
 	if errors.Is(err, ether.ErrDown) {
 		p.l.node.RemovePort(p.l.now, p.id, &p.l.out)
 		failed := p.ether
@@ -236,10 +247,23 @@ func (l *loop) reopen(p *port) {
 	p.close()
 	links, err := namedLinks([]string{p.name})
 	if err != nil || len(links) == 0 || !links[0].Up {
-		log.Printf("%s is down", p.name)
+		l.logf(p.name, "down", "%s is down", p.name)
 		return
 	}
 	p.ask()
+}
+
+// stats are what was counted of the interface since the start of netman.
+func (p *port) stats() ether.RawStats {
+	s := p.past
+	if p.raw != nil {
+		now := p.raw.Stats()
+		s.Drops += now.Drops
+		s.HailDrops += now.HailDrops
+		s.Truncated += now.Truncated
+		s.Full += now.Full
+	}
+	return s
 }
 
 // deadline is when a wrapper of the port wants to be called.

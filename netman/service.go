@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log"
 
 	"dnet/circuit"
 	"dnet/netman/node"
@@ -66,16 +65,23 @@ func (l *loop) incoming(c *node.Circuit) {
 	l.startServer(e)
 }
 
-// maxStarting bounds the calls that wait for their server to be started.
-const maxStarting = 256
+// Calls that wait for their server to be started: of all callers, and of one.
+const (
+	maxStarting    = 512
+	callerStarting = 256
+)
+
+var errStarting = fmt.Errorf("%d servers of one caller, or %d of all, wait to be started already", callerStarting, maxStarting)
 
 // startServer has the keeper start the server of a call; spawned follows.
 func (l *loop) startServer(e *endpoint) {
 	l.serverID++
 	e.server.id = l.serverID
 	l.servers[e.server.id] = e
-	if l.starting++; l.starting > maxStarting {
-		l.spawned(e, spawnResult{err: fmt.Errorf("%d servers wait to be started already", maxStarting)})
+	if !l.starting.take(callerOf(e.c)) {
+		l.count("door: calls above a share")
+		l.starting.take("") // which spawned gives back
+		l.spawned(e, spawnResult{err: errStarting})
 		return
 	}
 	l.tell(&memo{Kind: "start", ID: e.server.id, Service: e.server.service.name, Machine: e.c.Machine, User: e.c.PeerUser, Stream: e.c.Stream})
@@ -131,10 +137,11 @@ func (l *loop) changeRunning(s *service, by int) {
 // spawned ends the wait of a call: its server runs, or could not be started. The call is answered accordingly.
 func (l *loop) spawned(e *endpoint, r spawnResult) {
 	s := e.server
-	l.starting--
+	l.starting.give(callerOf(e.c))
 	if r.err != nil {
 		delete(l.servers, s.id)
-		log.Printf("service %s: %v", s.service.name, r.err)
+		l.count("service: servers not started")
+		l.logf(s.service.name, "not started", "service %s: %v", s.service.name, r.err)
 		l.changeRunning(s.service, -1)
 		s.exited = true
 		if r.scarce {
@@ -199,12 +206,12 @@ func (l *loop) takeTransient(s *service) {
 	switch old := l.services[s.name]; {
 	case old == nil:
 		if err := l.node.Register(s.name); err != nil {
-			log.Printf("service %s: %v", s.name, err)
+			l.logf(s.name, "register", "service %s: %v", s.name, err)
 			return
 		}
 		l.services[s.name] = s
 	case !old.transient:
-		log.Printf("service %s: a resident server has registered the name; it keeps it until it ends", s.name)
+		l.logf(s.name, "registered", "service %s: a resident server has registered the name; it keeps it until it ends", s.name)
 	default:
 		old.argv, old.indirect, old.bytes, old.as, old.max = s.argv, s.indirect, s.bytes, s.as, s.max
 		l.changeRunning(old, 0)

@@ -22,16 +22,19 @@ const (
 	firstFileNode                     // names
 )
 
+// nodeNumber is how the kernel knows a node.
+type nodeNumber = uint64
+
 // directory is one of them: its own directories, and what its files are.
 type directory struct {
-	subs   map[string]uint64
+	subs   map[string]nodeNumber
 	plain  bool // without control bytes
 	listen bool // for servers
 }
 
 var directories = map[uint64]directory{
-	rootNode:        {subs: map[string]uint64{"plain": plainNode, "listen": listenNode}},
-	plainNode:       {subs: map[string]uint64{"listen": plainListenNode}, plain: true},
+	rootNode:        {subs: map[string]nodeNumber{"plain": plainNode, "listen": listenNode}},
+	plainNode:       {subs: map[string]nodeNumber{"listen": plainListenNode}, plain: true},
 	listenNode:      {listen: true},
 	plainListenNode: {plain: true, listen: true},
 }

@@ -12,8 +12,8 @@ import (
 	"dnet/test/lab"
 )
 
-// knock connects to the door and says one line.
-func knock(t *testing.T, m *lab.Machine, line string) (fd int) {
+// say connects to the door and says one line.
+func say(t *testing.T, m *lab.Machine, line string) (fd int) {
 	t.Helper()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -35,13 +35,13 @@ func TestStatusThatNobodyReads(t *testing.T) {
 	l := network(t, lab.Config{Machines: []string{"doc"}})
 	doc := l.Machine("doc")
 	for range 600 { // a status of more octets than a socket holds
-		knock(t, doc, "dnet1 listen many.doc shared=1")
-		knock(t, doc, "dnet1 call many.doc")
+		say(t, doc, "dnet1 listen many.doc shared=1")
+		say(t, doc, "dnet1 call many.doc")
 	}
 	threads := func() string { return fields(t, doc.NetmanWire())["Threads"] }
 	before := threads()
 	for range 1000 {
-		knock(t, doc, "dnet1 status status")
+		say(t, doc, "dnet1 status status")
 	}
 	run(t, doc, "rx", "doc", "uname", "-n").must(t, "doc\n", "", 0)
 	if after := threads(); len(after) > 2 {
@@ -55,7 +55,7 @@ func TestFloodOnControl(t *testing.T) {
 	t.Parallel()
 	l := network(t, lab.Config{Machines: []string{"grumpy", "doc"}})
 	grumpy := l.Machine("grumpy")
-	flood := knock(t, grumpy, "dnet1 call cat.doc")
+	flood := say(t, grumpy, "dnet1 call cat.doc")
 	if n, fds, err := circuit.RecvFds(flood, make([]byte, circuit.MaxLine)); err != nil || len(fds) != 1 {
 		t.Fatalf("%d octets, %d descriptors, %v", n, len(fds), err)
 	} else {

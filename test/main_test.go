@@ -13,6 +13,11 @@
 //	actor_test.go      the programs that are killed in these
 //	down_test.go       whoever holds a circuit is told when the other end is gone
 //	netman_test.go     the verbs of netman, reload
+//	doctor_test.go     what keeps machines from seeing each other is found out
+//	stopped_test.go    programs that are stopped cost nobody else anything
+//	flood_test.go      one station floods another, and the others hardly notice
+//	several_test.go    two netmans on one interface
+//	trace_test.go      the frames of a running netman, for people and for tshark
 //	badinput_test.go   what is wrong is said
 //	capture_test.go    what is on the wire, as tshark sees it
 //	programs_test.go   programs of others through rx and the door

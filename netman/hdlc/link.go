@@ -157,6 +157,9 @@ func (l *Link) Drop(out *Out) {
 // Up tells whether packets may be sent: between the events Up and Down.
 func (l *Link) Up() bool { return l.state == normal }
 
+// Fresh tells whether nothing but SABME has been heard since the link was set up: who sent that may be nobody.
+func (l *Link) Fresh() bool { return l.fresh }
+
 // N1 is the largest PDU this side sends, in octets; settled when the link is up.
 func (l *Link) N1() int { return l.n1 }
 

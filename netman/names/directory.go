@@ -93,7 +93,8 @@ type Entry struct {
 // station is an Entry with what rations the answers to it.
 type station struct {
 	Entry
-	answers time.Time // when its bucket is full again; as far ahead of now as it is empty
+	older, newer *station  // by when they were heard
+	answers      time.Time // when its bucket is full again; as far ahead of now as it is empty
 }
 
 // Directory is the names of one machine: its own and those it asks for. It has one owner, who calls its methods one at a time.
@@ -106,6 +107,8 @@ type Directory struct {
 	byID     map[uint32]*query
 	held     []held // answers that wait for their time, earliest first
 	stations map[Station]*station
+	oldest   *station // not heard for longest
+	newest   *station
 	clashes  map[Station]bool
 	txid     uint32 // the last one used
 	random   uint64
@@ -274,6 +277,15 @@ func (d *Directory) Check() error {
 		if key != s.Station || s.BootID == d.cfg.BootID {
 			return fmt.Errorf("station %v is known as %+v", key, s.Entry)
 		}
+	}
+	n := 0
+	for s := d.oldest; s != nil; s = s.newer {
+		if n++; d.stations[s.Station] != s || s.newer == nil && d.newest != s || s.newer != nil && (s.newer.older != s || s.newer.Heard.Before(s.Heard)) {
+			return fmt.Errorf("station %v is not where it belongs by the time it was heard", s.Station)
+		}
+	}
+	if n != len(d.stations) {
+		return fmt.Errorf("%d stations, %d by the time they were heard", len(d.stations), n)
 	}
 	return d.checkTimers()
 }

@@ -27,6 +27,7 @@ func (d *Directory) Handle(now time.Time, from Station, m Message, group bool, o
 	}
 	s := d.learn(now, from, m)
 	if m.Machine == d.cfg.Machine && d.handleNamesake(from, m, out) {
+		d.count("message of another machine with our name")
 		return
 	}
 	switch m.Type {
@@ -41,6 +42,7 @@ func (d *Directory) Handle(now time.Time, from Station, m Message, group bool, o
 // have been lost.
 func (d *Directory) handleQuery(now time.Time, s *station, m Message, out *Out) {
 	if !d.answersFor(m) {
+		d.count("query for what is not ours")
 		return
 	}
 	if _, machine, _ := SplitService(m.Service); machine != "" {
@@ -144,25 +146,36 @@ func (d *Directory) learn(now time.Time, from Station, m Message) *station {
 	s := d.stations[from]
 	if s == nil {
 		if len(d.stations) >= d.cfg.Limits.Stations {
-			d.forgetStation()
+			d.count("stations full")
+			delete(d.stations, d.oldest.Station)
+			d.unlink(d.oldest)
 		}
 		s = &station{}
 		d.stations[from] = s
+	} else {
+		d.unlink(s)
 	}
 	s.Entry = Entry{Station: from, Machine: m.Machine, Domain: m.Domain, BootID: m.BootID, Heard: now}
+	s.older, s.newer = d.newest, nil
+	if d.newest != nil {
+		d.newest.newer = s
+	} else {
+		d.oldest = s
+	}
+	d.newest = s
 	return s
 }
 
-// forgetStation makes room for a station: the one not heard for longest goes.
-func (d *Directory) forgetStation() {
-	var oldest *station
-	for _, s := range d.stations {
-		if oldest == nil || s.Heard.Before(oldest.Heard) || s.Heard.Equal(oldest.Heard) && s.compare(oldest) < 0 {
-			oldest = s
-		}
+// unlink takes a station out of the order in which they were heard.
+func (d *Directory) unlink(s *station) {
+	if s.older != nil {
+		s.older.newer = s.newer
+	} else {
+		d.oldest = s.newer
 	}
-	d.count("stations full")
-	delete(d.stations, oldest.Station)
+	if s.newer != nil {
+		s.newer.older = s.older
+	} else {
+		d.newest = s.older
+	}
 }
-
-func (s *station) compare(t *station) int { return s.Station.compare(t.Station) }

@@ -50,6 +50,7 @@ func (n *Node) located(c *Circuit, machine string, out *Out) {
 func (n *Node) begin(now time.Time, c *Circuit, out *Out) {
 	service := c.Service
 	if len(n.looking) >= maxCalls {
+		n.drop("calls full")
 		n.fail(now, c, x25.CauseCongestion, 0, "too many calls are looking for a server", out)
 		return
 	}
@@ -101,6 +102,7 @@ func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
 	answer, ok, more := n.dir.Next(now, c.query, &n.nout)
 	switch {
 	case ok && c.locate:
+		c.via = stationKey{answer.Station.Port, answer.Station.Addr}
 		n.located(c, answer.Machine, out)
 	case ok:
 		c.Machine = answer.Machine
@@ -206,9 +208,11 @@ func (n *Node) handleNames(now time.Time, out *Out) {
 // sendNames sends one message of the directory: to one station, or to the group on every port.
 func (n *Node) sendNames(m names.Outgoing, out *Out) {
 	if !m.All {
-		if n.ports[m.To.Port].up {
-			n.sendControl(m.To.Port, m.To.Addr, m.Response, m.Body, out)
+		if !n.ports[m.To.Port].up {
+			n.drop("answer on an interface that is down")
+			return
 		}
+		n.sendControl(m.To.Port, m.To.Addr, m.Response, m.Body, out)
 		return
 	}
 	for id := range n.ports {

@@ -20,10 +20,11 @@ type Circuit struct {
 	over     bool // Cleared or Drained was raised
 	answered bool // the call was accepted, or is one from outside
 	query    uint32
-	why      failure  // of the last server tried
-	wait     *station // whose link the call waits for
-	crossed  bool     // the call was placed on a link so long without circuits that the peer may be disconnecting it
-	st       *station // nil on a circuit within this machine
+	why      failure    // of the last server tried
+	via      stationKey // of what a Locate found; zero: this machine
+	wait     *station   // whose link the call waits for
+	crossed  bool       // the call was placed on a link so long without circuits that the peer may be disconnecting it
+	st       *station   // nil on a circuit within this machine
 	x        *x25.Circuit
 	level    *x25.Level
 	node     *Node
@@ -43,6 +44,11 @@ func (c *Circuit) LCI() uint16 {
 		return 0
 	}
 	return c.x.LCI()
+}
+
+// Via is the station that answered a Locate, and the port: false if that is this machine.
+func (c *Circuit) Via() (port int, addr string, ok bool) {
+	return c.via.port, FormatAddr(c.via.addr), c.via != stationKey{}
 }
 
 // Local says whether both ends are on this machine.

@@ -88,11 +88,22 @@ func putHeader(frame []byte, da, sa Addr, ethertype uint16) {
 
 // FormatFrame is the printed form of a frame of any Ethertype, for traces, logs and tests:
 // "02:..:01 > 02:..:02 I S3 R5 P | DATA lci 12 ps 3 pr 5".
-func FormatFrame(frame []byte) string {
+func FormatFrame(frame []byte) string { return format(frame, len(frame)) }
+
+// FormatCut is the printed form of what CutFrame left of a frame of size octets. It differs only in what is not there any more: of an
+// interrupt it has the length.
+func FormatCut(cut []byte, size int) string {
+	frame := make([]byte, max(len(cut), size))
+	copy(frame, cut)
+	return format(frame, len(cut))
+}
+
+// format prints a frame of which only so many octets are known; the others are zeros.
+func format(frame []byte, known int) string {
 	if len(frame) < Headroom {
 		return fmt.Sprintf("%d octets: %v", len(frame), errShort)
 	}
-	h, pdu, err := parseFrame(frame, binary.BigEndian.Uint16(frame[12:]))
+	h, pdu, err := parseFrame(frame, ethertypeOf(frame))
 	route := FormatAddr(h.sa) + " > " + FormatAddr(h.da) + " "
 	if err != nil {
 		return route + err.Error()
@@ -104,11 +115,15 @@ func FormatFrame(frame []byte) string {
 	text := route + f.String()
 	switch {
 	case f.Kind == hdlc.I && f.SSAP == hdlc.SAPX25:
-		if p, err := x25.Parse(f.Info); err != nil {
+		p, err := x25.Parse(f.Info)
+		if err != nil {
 			return text + " | " + err.Error()
-		} else {
-			return text + " | " + p.String()
 		}
+		if n := len(p.UserData); p.Kind == x25.KindInterrupt && Headroom+len(pdu) > known {
+			p.UserData = nil
+			return fmt.Sprintf("%s | %s len %d", text, p.String(), n)
+		}
+		return text + " | " + p.String()
 	case f.Kind == hdlc.UI && f.SSAP == hdlc.SAPControl:
 		if m, err := names.Parse(f.Info); err != nil {
 			return text + " | " + err.Error()
@@ -117,6 +132,50 @@ func FormatFrame(frame []byte) string {
 		}
 	}
 	return text
+}
+
+// ethertypeOf is the Ethertype of a frame that has one.
+func ethertypeOf(frame []byte) uint16 { return binary.BigEndian.Uint16(frame[12:]) }
+
+// CutFrame is the part of a frame that traces show to whoever may not see what users say to each other: all but the user data of data and
+// interrupt packets, the information of frames that serve for tests, and the octets of what cannot be understood. It is part of
+// frame, and has no padding. What sets up and ends circuits stays whole, with the names and texts in it.
+func CutFrame(frame []byte) []byte {
+	const header, numbered, unnumbered = Headroom, 4, 3
+	if len(frame) < header {
+		return frame
+	}
+	_, pdu, err := parseFrame(frame, ethertypeOf(frame))
+	if err != nil {
+		return frame[:header]
+	}
+	end := header + len(pdu)
+	f, err := hdlc.Parse(pdu)
+	switch {
+	case err != nil:
+		end = header + min(len(pdu), unnumbered)
+	case f.Kind == hdlc.I && f.SSAP == hdlc.SAPX25:
+		p, err := x25.Parse(f.Info)
+		switch {
+		case err != nil:
+			end = header + numbered + min(len(f.Info), 3)
+		case p.Kind == x25.KindData || p.Kind == x25.KindInterrupt:
+			end -= len(p.UserData)
+		}
+	case f.Kind == hdlc.UI && f.SSAP == hdlc.SAPControl, f.Kind == hdlc.FRMR, f.Kind == hdlc.XID:
+	default:
+		end -= len(f.Info)
+	}
+	return frame[:end]
+}
+
+// LLC is the LLC PDU of a frame of any Ethertype, and false for what is none.
+func LLC(frame []byte) (pdu []byte, ok bool) {
+	if len(frame) < Headroom {
+		return nil, false
+	}
+	_, pdu, err := parseFrame(frame, ethertypeOf(frame))
+	return pdu, err == nil
 }
 
 // FormatAddr is the usual form of a station's address, 02:00:00:00:00:01.

@@ -53,7 +53,9 @@ func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.F
 		return
 	}
 	if m.Type == names.Hello {
-		if !group {
+		if group {
+			n.drop("hello to the group")
+		} else {
 			n.handleHello(now, key, m, f.Response, out)
 		}
 	} else {
@@ -63,12 +65,15 @@ func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.F
 	if s := n.stations[key]; s != nil {
 		n.noteStation(s)
 	}
-	n.settle(now, out)
+	n.settleOthers(now, out)
 }
 
 // handleLLC gives a frame of layer 2 to the link it belongs to.
 func (n *Node) handleLLC(now time.Time, key stationKey, f hdlc.Frame, out *Out) {
 	s := n.stations[key]
+	if s != nil && s.hailed && f.Kind == hdlc.SABME && !f.Response {
+		n.newLink(s, s.peer, out) // which its hello announced
+	}
 	if s == nil || s.link == nil {
 		n.stranger.HandleFrame(now, f, &out.link)
 		n.takeFrames(key, out)
@@ -98,10 +103,12 @@ func (n *Node) handleLink(now time.Time, s *station, out *Out) {
 		case hdlc.Down:
 			n.linkDown(now, s, ev.Reason, ev.Reason.String(), out)
 		case hdlc.Data:
-			if s.state == up {
-				s.level.HandlePacket(now, ev.Info, &n.xout)
-				n.handleLevel(now, s, out)
+			if s.state != up {
+				n.drop("packet on a link that ends")
+				continue
 			}
+			s.level.HandlePacket(now, ev.Info, &n.xout)
+			n.handleLevel(now, s, out)
 		}
 	}
 	out.link.Events = events[:0]

@@ -38,7 +38,7 @@ type Node struct {
 	pool      *x25.Pool
 	budget    *x25.Budget
 	stranger  *hdlc.Link // answers for stations that have no link
-	logged    map[logKey]time.Time
+	logs      Limiter
 	drops     map[string]uint64 // frames that no machine took, by reason
 	past      map[string]uint64 // what links and levels counted that are no more
 	claimed   bool
@@ -63,11 +63,6 @@ type stationKey struct {
 	addr Addr
 }
 
-type logKey struct {
-	addr   Addr
-	reason string
-}
-
 // New returns a machine without ports. Nothing is sent before AddPort and Start.
 func New(cfg Config) *Node {
 	if cfg.Ethertype == 0 {
@@ -86,12 +81,11 @@ func New(cfg Config) *Node {
 		slabs:    map[int]*hdlc.Slab{},
 		pool:     x25.NewPool(),
 		budget:   &x25.Budget{Limit: cfg.Budget},
-		logged:   map[logKey]time.Time{},
 		drops:    map[string]uint64{},
 		past:     map[string]uint64{},
-		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed}),
+		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed, Limits: names.Limits{Queries: maxCalls}}),
 	}
-	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
+	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
 	n.local = newLoopback(n)
 	return n
 }
@@ -219,13 +213,7 @@ func (n *Node) drop(reason string) { n.drops[reason]++ }
 
 // logf reports to the owner's log, at most once a minute for one reason and station.
 func (n *Node) logf(now time.Time, addr Addr, reason string, out *Out, format string, args ...any) {
-	key := logKey{addr, reason}
-	if last, ok := n.logged[key]; ok && now.Sub(last) < logInterval {
-		return
+	if n.logs.Allow(now, string(addr[:]), reason) {
+		out.Events = append(out.Events, Event{Kind: Log, Text: fmt.Sprintf(format, args...)})
 	}
-	if len(n.logged) >= maxStations {
-		clear(n.logged)
-	}
-	n.logged[key] = now
-	out.Events = append(out.Events, Event{Kind: Log, Text: fmt.Sprintf(format, args...)})
 }

@@ -2,6 +2,8 @@ package node
 
 import (
 	"bytes"
+	"fmt"
+	"slices"
 	"time"
 
 	"dnet/netman/hdlc"
@@ -31,10 +33,13 @@ type station struct {
 	peer   hello      // of the link that is, or is being set up
 	next   *hello     // announces a new instance of the link while the old one is up: its SABME decides
 	past   [4]uint64  // boot ids this station had before: late frames of a dead netman count for nothing
-	link   *hdlc.Link // nil before the first hello
+	hailed bool       // a hello announced a link that there is not yet: made when its SABME comes
+	hellos time.Time  // when its bucket of hellos is full again; as far ahead of now as it is empty
+	link   *hdlc.Link // nil before the first
 	level  *x25.Level // nil unless up
 	wait   []*Circuit // calls for when the link is up
 	noN1   bool       // this path was found to eat large frames
+	why    string     // there is no link; empty while there is one, or none was tried
 	agreed int        // N1 as both hellos have it
 
 	greet struct {
@@ -62,7 +67,7 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 	if s := n.stations[key]; s != nil {
 		return s
 	}
-	if len(n.order) >= maxStations && !n.evictStation(out) {
+	if len(n.order) >= maxStations && !n.evictStation(now, out) {
 		n.drop("stations full")
 		return nil
 	}
@@ -74,18 +79,38 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 }
 
 // evictStation makes room for a station by forgetting the one that was met first of those without a link or a call, so that a flood of
-// hellos from invented stations does not shut out real ones.
-func (n *Node) evictStation(out *Out) bool {
-	for i, s := range n.order {
-		if s.state == idle && len(s.wait) == 0 {
-			delete(n.stations, s.key)
-			n.dropLink(s, out)
-			n.order = append(n.order[:i], n.order[i+1:]...)
-			n.drop("station forgotten for another")
-			return true
-		}
+// hellos from invented stations does not shut out real ones. If there is none it is one whose link is half open: whoever set it up has
+// said nothing since, and so may be invented too.
+func (n *Node) evictStation(now time.Time, out *Out) bool {
+	at := slices.IndexFunc(n.order, func(s *station) bool { return s.state == idle && len(s.wait) == 0 })
+	if at < 0 {
+		at = slices.IndexFunc(n.order, func(s *station) bool { return s.state == up && s.link.Fresh() && s.level.Len() == 0 })
 	}
-	return false
+	if at < 0 {
+		return false
+	}
+	s := n.order[at]
+	if s.state == up {
+		n.drop("half-open link given up for another station")
+		n.endLink(now, s, "half open", out)
+	}
+	delete(n.stations, s.key)
+	n.dropLink(s, out)
+	n.order = slices.Delete(n.order, at, at+1)
+	n.drop("station forgotten for another")
+	return true
+}
+
+// mayHail takes one hello out of the station's bucket.
+func (s *station) mayHail(now time.Time) bool {
+	if s.hellos.Before(now) {
+		s.hellos = now
+	}
+	if s.hellos.Sub(now) > (helloBurst-1)*helloInterval {
+		return false
+	}
+	s.hellos = s.hellos.Add(helloInterval)
+	return true
 }
 
 // forgetStations drops the stations without a link, a call, or a reason to be remembered.
@@ -104,9 +129,13 @@ func (n *Node) forgetStations(now time.Time, out *Out) {
 	n.order = kept
 }
 
-// linkConfig fits a link to what both ends said. A link with larger frames has its own slab.
-func (n *Node) linkConfig(n1, k, rw int, tolerance time.Duration) hdlc.Config {
-	size := Headroom + n1
+// linkConfig fits a link to what both ends said, on a port that carries PDUs of up to most octets. Its buffers are of one of two
+// sizes, for every Ethernet or for this one: a peer may choose N1, but not how many kinds of buffers there are.
+func (n *Node) linkConfig(n1, most, k, rw int, tolerance time.Duration) hdlc.Config {
+	size := Headroom + safeN1
+	if n1 > safeN1 {
+		size = Headroom + most
+	}
 	slab := n.slabs[size]
 	if slab == nil {
 		slab = hdlc.NewSlab(size)
@@ -125,8 +154,8 @@ func (n *Node) newLink(s *station, h hello, out *Out) {
 		n1 = min(n1, safeN1)
 	}
 	n.dropLink(s, out)
-	s.peer, s.next, s.agreed = h, nil, n1
-	s.link = hdlc.NewLink(n.linkConfig(n1, h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
+	s.peer, s.next, s.agreed, s.hailed = h, nil, n1, false
+	s.link = hdlc.NewLink(n.linkConfig(n1, p.mtu-3, h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
 	s.link.Expect()
 }
 
@@ -155,7 +184,7 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 	if cfg.MaxCircuits == 0 {
 		cfg.MaxCircuits = maxCircuits
 	}
-	s.state, s.since, s.empty = up, now, now
+	s.state, s.since, s.empty, s.why = up, now, now, ""
 	if n1 := s.link.N1(); n1 <= safeN1 && s.agreed > safeN1 {
 		n.logf(now, s.key.addr, "path mtu", out, "link to %s: the path loses frames above 1500 octets: going on with N1 %d", n.stationName(s), n1)
 	}
@@ -173,7 +202,7 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 // linkDown ends layer 3 when the link has gone, and the calls that waited for it try their next server.
 func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why string, out *Out) {
 	was := s.state
-	s.state, s.quiet = idle, now.Add(quietStation)
+	s.state, s.quiet, s.why = idle, now.Add(quietStation), why
 	n.note(s.quiet)
 	if reason == hdlc.PathMTU {
 		s.noN1 = true
@@ -207,7 +236,7 @@ func (n *Node) endLink(now time.Time, s *station, why string, out *Out) {
 	if s.state == idle {
 		return
 	}
-	if s.state == up {
+	if s.state == up && !s.link.Fresh() {
 		n.logf(now, s.key.addr, why, out, "link to %s is down: %s", n.stationName(s), why)
 	}
 	n.dropLink(s, out)
@@ -261,13 +290,21 @@ func (n *Node) helloMessage(s *station, txid uint32) names.Message {
 // handleHello takes what a station says before a link. A command is answered; an answer leads to SABME.
 func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, response bool, out *Out) {
 	s := n.stationAt(now, key, out)
-	if s == nil || m.BootID == n.cfg.BootID {
+	if s == nil {
+		return
+	}
+	if !s.mayHail(now) {
+		n.drop("hellos of one station limited")
 		return
 	}
 	if m.VersionMin > 1 || m.VersionMax < 1 || m.Mode != 0 {
 		n.drop("hello of another version or mode")
 		n.logf(now, key.addr, "version", out, "%s (%s) speaks versions %d to %d in mode %d; this netman speaks 1 in mode 0 (open): no link",
 			m.Machine, FormatAddr(key.addr), m.VersionMin, m.VersionMax, m.Mode)
+		s.why = fmt.Sprintf("it speaks versions %d to %d in mode %d, and this netman version 1 in mode 0 (open)", m.VersionMin, m.VersionMax, m.Mode)
+		if s.peer.machine == "" {
+			s.peer.machine = m.Machine
+		}
 		if !response {
 			n.sendControl(key.port, key.addr, true, n.helloMessage(s, m.TxID), out)
 		}
@@ -286,14 +323,16 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 		n.sendControl(key.port, key.addr, true, n.helloMessage(s, m.TxID), out)
 		return
 	}
-	if s.state == greeting && m.TxID == s.greet.txid {
-		if s.link == nil || s.peer.boot != h.boot {
-			n.newLink(s, h, out)
-		}
-		s.state = setup
-		s.link.Connect(now, &out.link)
-		n.handleLink(now, s, out)
+	if s.state != greeting || m.TxID != s.greet.txid {
+		n.drop("hello that answers none")
+		return
 	}
+	if s.link == nil || s.peer.boot != h.boot {
+		n.newLink(s, h, out)
+	}
+	s.state = setup
+	s.link.Connect(now, &out.link)
+	n.handleLink(now, s, out)
 }
 
 // heed weighs a hello against what is known of the station: false if it is a late one, of a netman that has since started
@@ -330,7 +369,8 @@ func (n *Node) heed(now time.Time, s *station, h hello, response bool, out *Out)
 		if s.state == closing {
 			n.endLink(now, s, "its netman began the link anew", out)
 		}
-		n.newLink(s, h, out)
+		n.dropLink(s, out)
+		s.peer, s.next, s.hailed = h, nil, true
 	}
 	s.quiet = now.Add(quietStation)
 	return true

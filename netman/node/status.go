@@ -16,8 +16,11 @@ type LinkStatus struct {
 	Since    time.Time // up since, zero if it is not
 	Circuits int
 	N1       int // largest PDU that is sent
+	OwnN1    int // the largest that this end takes
+	PeerN1   int // and that end, as its hello said; 0 before
 	RTT      time.Duration
 	Resent   uint64
+	Why      string // there is no link; empty while there is one, or none was tried
 }
 
 // Links lists the stations this machine knows a link to, in the order they were met.
@@ -26,6 +29,7 @@ func (n *Node) Links() []LinkStatus {
 	for _, s := range n.order {
 		row := LinkStatus{
 			Port: s.key.port, Addr: FormatAddr(s.key.addr), Machine: s.peer.machine, State: s.state.String(),
+			OwnN1: n.ports[s.key.port].mtu - 3, PeerN1: s.peer.n1, Why: s.why,
 		}
 		if s.state == up {
 			stats := s.link.Stats()
@@ -37,9 +41,25 @@ func (n *Node) Links() []LinkStatus {
 	return all
 }
 
+// Heard is a station that was heard, and whose it is.
+type Heard struct {
+	Port    int
+	Addr    string
+	Machine string
+	At      time.Time // last
+}
+
+// Heard lists the stations of other machines that were heard asking or answering. Silence is no news: they speak when there is reason to.
+func (n *Node) Heard() (all []Heard) {
+	for _, e := range n.dir.Known() {
+		all = append(all, Heard{e.Station.Port, FormatAddr(e.Station.Addr), e.Machine, e.Heard})
+	}
+	return all
+}
+
 // Counters counts what was dropped, by reason.
 func (n *Node) Counters() map[string]uint64 {
-	all := map[string]uint64{}
+	all := map[string]uint64{"log lines left out": n.logs.Left}
 	for name, count := range n.drops {
 		all[name] = count
 	}
@@ -49,6 +69,7 @@ func (n *Node) Counters() map[string]uint64 {
 	for name, count := range n.dir.Counters() {
 		all["names: "+name] += count
 	}
+	countLink(all, n.stranger.Stats())
 	for _, s := range n.order {
 		if s.link != nil {
 			countLink(all, s.link.Stats())

@@ -54,7 +54,7 @@ func (n *Node) greetTimeout(now time.Time, s *station, out *Out) {
 		n.sendHello(now, s, out)
 		return
 	}
-	s.state, s.quiet = idle, now.Add(quietStation)
+	s.state, s.quiet, s.why = idle, now.Add(quietStation), "it does not answer a hello"
 	wait := s.wait
 	s.wait = nil
 	for _, c := range wait {

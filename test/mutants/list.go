@@ -198,5 +198,23 @@ var nodeMutants = []mutant{
 	}, {
 		"calls that wait", "netman/node/timer.go", "n.nextServer(now, c, x25.CauseOutOfOrder, 0, n.stationName(s)+\" does not answer\", out)", "n.look(now, c, out)",
 		"A call to a station that does not answer asks again for ever.",
+	}, {
+		"hello limit", "netman/node/station.go", "> (helloBurst-1)*helloInterval", "> helloBurst*time.Hour",
+		"One station may send any number of hellos.",
+	}, {
+		"hello without link", "netman/node/station.go", "s.peer, s.next, s.hailed = h, nil, true", "n.newLink(s, h, out)",
+		"Each hello makes a link, also one of a station that is not there.",
+	}, {
+		"half-open links", "netman/node/station.go", "s.state == up && s.link.Fresh() && s.level.Len() == 0", "false",
+		"Links of stations that are not there keep others out.",
+	}, {
+		"links that live", "netman/node/station.go", "s.state == up && s.link.Fresh() && s.level.Len() == 0", "s.state == up",
+		"A link that is in use makes room for one of a station that is not there.",
+	}, {
+		"trace without data", "netman/node/frame.go", "case p.Kind == x25.KindData || p.Kind == x25.KindInterrupt:", "case p.Kind == x25.KindData:",
+		"A trace shows interrupts to whoever may not see them.",
+	}, {
+		"log limit", "netman/node/log.go", "!known && len(l.said) >= maxLogged && !l.forget(now)", "false",
+		"Forged addresses fill the log.",
 	},
 }
