@@ -102,13 +102,19 @@ func (l *loop) mountAt(dir string) (*mount, error) {
 		}
 		return nil, err
 	}
+	m := l.newMount(dev)
+	m.made = made
+	return m, nil
+}
+
+// newMount serves a mount.
+func (l *loop) newMount(dev *fusedev.Device) *mount {
 	m := &mount{
-		l: l, dev: dev, made: made, tree: newTree(l.now), files: map[uint64]*file{}, parked: map[uint64]*parked{},
-		servers: map[string]*fileServer{},
+		l: l, dev: dev, tree: newTree(l.now), files: map[uint64]*file{}, parked: map[uint64]*parked{}, servers: map[string]*fileServer{},
 	}
 	m.desc = &desc{fd: dev.FD, mask: unix.EPOLLIN, ready: m.ready}
 	l.watch(m.desc)
-	return m, nil
+	return m
 }
 
 // dir is where circuits are files, "" if they are not.

@@ -42,8 +42,11 @@ func Mount(dir string) (*Device, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	return &Device{FD: fd, Dir: dir, buf: make([]byte, MaxRequest)}, nil
+	return New(fd, dir), nil
 }
+
+// New returns the device that a descriptor is, of a mount on a directory.
+func New(fd int, dir string) *Device { return &Device{FD: fd, Dir: dir, buf: make([]byte, MaxRequest)} }
 
 // stale bounds the dead mounts that are taken away, one under another.
 const stale = 64
