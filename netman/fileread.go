@@ -14,6 +14,8 @@ const maxTaken = 16
 // read answers a Read, or parks it until there is something to be read.
 func (f *file) read(r *fusedev.Request) {
 	switch {
+	case r.Size == 0:
+		f.m.dev.Reply(r.Unique)
 	case len(f.reads) == 0 && f.answerRead(r.Unique, int(r.Size)):
 	case r.Flags&unix.O_NONBLOCK != 0:
 		f.m.dev.Fail(r.Unique, unix.EAGAIN)

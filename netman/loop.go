@@ -32,6 +32,7 @@ type loop struct {
 	serverID  uint64                    // of the last one
 	spilled   int                       // octets that endpoints have read and their circuits not taken
 	naming    map[uint32][]func(string) // what waits for the name of a user
+	users     map[uint32]userName       // those that the keeper has said
 	unsaid    [][]byte                  // memos that the keeper has not taken
 	mount     *mount                    // nil: circuits are not files
 	holders   map[holder]struct{}       // of circuits
@@ -85,7 +86,7 @@ func newLoop() (*loop, error) {
 		visitors: newShares(maxVisitors, userVisitors), asking: newShares(maxAsking, userAsking), names: newShares(maxNames, namesOfOne),
 		readers: newShares(maxReaders, userReaders), starting: newShares(maxStarting, callerStarting),
 		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
-		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){},
+		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){}, users: map[uint32]userName{},
 	}
 	l.now = time.Now()
 	l.started = l.now

@@ -44,13 +44,12 @@ type parked struct {
 	done   int    // Write, plain: how many octets of it are on their way
 }
 
-// newMount takes over the device of a mount that the keeper has made.
-func (l *loop) newMount(fd int, dir string) *mount {
+// newMount serves a mount that the keeper has made.
+func (l *loop) newMount(dev *fusedev.Device) *mount {
 	m := &mount{
-		l: l, dev: fusedev.Adopt(fd, dir), tree: newTree(l.now), files: map[uint64]*file{}, parked: map[uint64]*parked{},
-		servers: map[string]*fileServer{},
+		l: l, dev: dev, tree: newTree(l.now), files: map[uint64]*file{}, parked: map[uint64]*parked{}, servers: map[string]*fileServer{},
 	}
-	m.desc = &desc{fd: m.dev.FD, mask: unix.EPOLLIN, ready: m.ready}
+	m.desc = &desc{fd: dev.FD, mask: unix.EPOLLIN, ready: m.ready}
 	l.watch(m.desc)
 	return m
 }

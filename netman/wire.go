@@ -12,6 +12,7 @@ import (
 
 	"dnet/circuit"
 	"dnet/ether"
+	"dnet/netman/fusedev"
 	"dnet/netman/node"
 	"dnet/x25"
 )
@@ -143,7 +144,7 @@ func (l *loop) hear(m *memo, fds []int) {
 		}
 	case "mount":
 		if len(fds) == 1 {
-			l.mount = l.newMount(fds[0], m.Name)
+			l.mount = l.newMount(fusedev.New(fds[0], m.Name))
 			return
 		}
 	case "user":
@@ -194,8 +195,21 @@ func (l *loop) shutdown() {
 	l.flush()
 }
 
+// userName is a user's name as the keeper has said it, for a while.
+type userName struct {
+	name  string
+	until time.Time
+}
+
+// userTime is for how long.
+const userTime = 10 * time.Second
+
 // withUser does something that needs a user's name, as soon as the keeper has said it.
 func (l *loop) withUser(uid uint32, f func(name string)) {
+	if u, ok := l.users[uid]; ok && l.now.Before(u.until) {
+		f(u.name)
+		return
+	}
 	waiting, asked := l.naming[uid]
 	l.naming[uid] = append(waiting, f)
 	if !asked {
@@ -207,6 +221,10 @@ func (l *loop) withUser(uid uint32, f func(name string)) {
 func (l *loop) named(m *memo) {
 	waiting := l.naming[m.UID]
 	delete(l.naming, m.UID)
+	if len(l.users) >= 4096 {
+		clear(l.users)
+	}
+	l.users[m.UID] = userName{m.User, l.now.Add(userTime)}
 	for _, f := range waiting {
 		f(m.User)
 		l.flush()

@@ -42,13 +42,11 @@ func Mount(dir string) (*Device, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("mount: %w", err)
 	}
-	return Adopt(fd, dir), nil
+	return New(fd, dir), nil
 }
 
-// Adopt takes over the device of a mount that another process has made by Mount.
-func Adopt(fd int, dir string) *Device {
-	return &Device{FD: fd, Dir: dir, buf: make([]byte, MaxRequest)}
-}
+// New returns the device that a descriptor is, of a mount on a directory: of one that another process has made by Mount.
+func New(fd int, dir string) *Device { return &Device{FD: fd, Dir: dir, buf: make([]byte, MaxRequest)} }
 
 // stale bounds the dead mounts that are taken away, one under another.
 const stale = 64

@@ -153,7 +153,7 @@ func device(t *testing.T) (*Device, func() []byte, func([]byte)) {
 		}
 		return buf[:n]
 	}
-	return &Device{FD: pair[0], buf: make([]byte, MaxRequest)}, says, func(b []byte) { unix.Write(pair[1], b) }
+	return New(pair[0], ""), says, func(b []byte) { unix.Write(pair[1], b) }
 }
 
 // answer is a reply as fuse.h has it: length, -errno, unique, then what is said.
