@@ -10,6 +10,7 @@
 //	badinput_test.go   what is wrong is said
 //	capture_test.go    what is on the wire, as tshark sees it
 //	programs_test.go   programs of others through rx and the door
+//	complex_test.go    servers with all their circuits on one descriptor; complex.py is one
 //
 // Where a time is promised, five times that is asserted. Nothing here sleeps: a wait is for an event, or for a state that is looked
 // at again and again.

@@ -439,6 +439,152 @@ func TestComplexSlowProgram(t *testing.T) {
 	r.empty()
 }
 
+// TestComplexReset: what came before a reset is not passed on after it, whoever asked for it, and however often.
+func TestComplexReset(t *testing.T) {
+	r := newRig(t, Config{})
+	r.restart()
+	c := r.serve(1)
+	fill := func() {
+		for range 100 {
+			c.Send(r.now, make([]byte, 1000), false, false, &r.out)
+			r.flush()
+		}
+	}
+	fill()
+	c.Reset(r.now, 0, &r.out)
+	r.flush()
+	r.want(x25.KindReset, 1)
+	c.Send(r.now, []byte("lost"), false, false, &r.out)
+	r.flush()
+	c.Reset(r.now, 0, &r.out) // once more, and the program has not confirmed the first
+	r.flush()
+	c.Send(r.now, []byte("new"), false, false, &r.out)
+	r.flush()
+	r.write(x25.Packet{Kind: x25.KindResetConfirm, LCI: 1})
+	r.want(x25.KindReset, 1)
+	r.write(x25.Packet{Kind: x25.KindResetConfirm, LCI: 1})
+	if p := r.want(x25.KindData, 1); string(p.UserData) != "new" || p.PS != 0 {
+		t.Errorf("after the reset comes %v", p)
+	}
+	r.write(x25.Packet{Kind: x25.KindRR, LCI: 1, PR: 1})
+	fill()
+	r.write(x25.Packet{Kind: x25.KindData, LCI: 1, M: true, PR: 1, UserData: []byte("cut")})
+	r.write(x25.Packet{Kind: x25.KindReset, LCI: 1})
+	if ev := r.said(c, Reset); ev.Cause != x25.ResetDTE || ev.Diag != 0 {
+		t.Errorf("the caller is told of a reset %02x %d", uint8(ev.Cause), ev.Diag)
+	}
+	c.Send(r.now, []byte("newer"), false, false, &r.out)
+	r.flush()
+	r.want(x25.KindResetConfirm, 1)
+	if p := r.want(x25.KindData, 1); string(p.UserData) != "newer" || p.PS != 0 {
+		t.Errorf("after the reset comes %v", p)
+	}
+	r.write(x25.Packet{Kind: x25.KindData, LCI: 1, PR: 1, UserData: []byte("whole")})
+	if data, _, more, ok := c.Peek(); !ok || string(data) != "whole" || more {
+		t.Errorf("after the reset the caller reads %q, M %v", data, more)
+	}
+}
+
+// TestComplexCallerGone: what the program writes to a caller that has closed is acknowledged and dropped, though the program has not read
+// what came before.
+func TestComplexCallerGone(t *testing.T) {
+	r := newRig(t, Config{})
+	r.restart()
+	c := r.serve(1)
+	for range 40 {
+		c.Send(r.now, make([]byte, 5000), false, false, &r.out)
+		r.flush()
+	}
+	r.pass(100 * time.Millisecond)
+	c.Close(r.now, x25.CauseDTE, 0, "", &r.out)
+	r.flush()
+	r.pass(100 * time.Millisecond)
+	r.said(c, Drained)
+	for ps := range uint8(16) {
+		r.write(x25.Packet{Kind: x25.KindData, LCI: 1, PS: ps, UserData: make([]byte, 16380)})
+	}
+	got := uint8(0)
+	for range 100 {
+		p := r.read()
+		switch {
+		case p == nil:
+			r.pass(10 * time.Millisecond)
+		case p.Kind == x25.KindRR && p.PR == 16, p.Kind == x25.KindData && p.PR == 16:
+			return
+		case p.Kind == x25.KindData:
+			got = (got + 1) & 127
+			r.write(x25.Packet{Kind: x25.KindRR, LCI: 1, PR: got})
+		}
+	}
+	t.Error("what the program writes for nobody is not acknowledged")
+}
+
+// TestComplexSlowCaller: what the program wrote before it cleared may take as long as it likes, if it moves; else it is undelivered.
+func TestComplexSlowCaller(t *testing.T) {
+	for _, wait := range []time.Duration{12 * time.Second, 40 * time.Second} {
+		r := newRig(t, Config{Level: x25.Config{Window: 2, ReceiveLimit: 1000, QueueLimit: 20000}})
+		r.restart()
+		c := r.serve(1)
+		const datagrams = 6
+		for ps := range uint8(datagrams) {
+			r.write(x25.Packet{Kind: x25.KindData, LCI: 1, PS: ps, UserData: bytes.Repeat([]byte{ps}, 16000)})
+			r.pass(10 * time.Millisecond)
+			r.read() // RR
+		}
+		r.write(x25.Packet{Kind: x25.KindClear, LCI: 1, Diag: 9, UserData: []byte("enough")})
+		got := 0
+		for range datagrams {
+			r.pass(wait)
+			if data, _, _, ok := c.Peek(); ok && len(data) == 16000 && data[0] == byte(got) {
+				got++
+			}
+			c.Next(r.now, &r.out)
+			r.flush()
+		}
+		r.pass(time.Second)
+		if wait < spliceStall {
+			if r.cleared(c, x25.CauseDTE, 9, "enough"); got != datagrams {
+				t.Errorf("a caller that reads every %v gets %d datagrams of %d", wait, got, datagrams)
+			}
+		} else if r.cleared(c, x25.CauseDTE, x25.DiagUndelivered, "*"); got == datagrams {
+			t.Errorf("a caller that reads every %v gets all", wait)
+		}
+		r.empty()
+	}
+}
+
+// TestComplexInterrupts: netman confirms an interrupt itself; one more waits for the program to confirm the first, and a later one
+// replaces that.
+func TestComplexInterrupts(t *testing.T) {
+	r := newRig(t, Config{})
+	r.restart()
+	c := r.serve(1)
+	for i := range byte(3) {
+		if err := c.Interrupt(r.now, []byte{i}, &r.out); err != nil {
+			t.Fatal(err)
+		}
+		r.flush()
+		r.said(c, InterruptConfirmed)
+	}
+	for _, want := range []byte{0, 2} {
+		if p := r.want(x25.KindInterrupt, 1); p.UserData[0] != want {
+			t.Errorf("interrupt %d, want %d", p.UserData[0], want)
+		}
+		if p := r.read(); p != nil {
+			t.Errorf("before it is confirmed comes %v", p)
+		}
+		r.write(x25.Packet{Kind: x25.KindInterruptConfirm, LCI: 1})
+	}
+	r.write(x25.Packet{Kind: x25.KindInterrupt, LCI: 1, UserData: []byte("up")})
+	if ev := r.said(c, Interrupt); string(ev.Octets) != "up" {
+		t.Errorf("the caller gets %q", ev.Octets)
+	}
+	r.want(x25.KindInterruptConfirm, 1)
+	if n := r.n.drops["interrupt replaced by a later one"]; n != 1 {
+		t.Errorf("%d were counted as replaced", n)
+	}
+}
+
 // FuzzComplex is a program that writes any packets at all, and callers that write, read and close.
 func FuzzComplex(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
