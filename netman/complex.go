@@ -11,7 +11,7 @@ import (
 )
 
 // maxComplex is how many complex servers a netman has: each may fill a budget of its own.
-const maxComplex = 64
+const maxComplex = 32
 
 // recordsPerTurn bounds the packets that are read from a complex server before others get their turn, and so does turnOctets.
 const recordsPerTurn = 16 * recordsAtOnce

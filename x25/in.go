@@ -477,7 +477,7 @@ func (l *Level) relocate(c *Circuit, out *Out) {
 func (l *Level) connected(c *Circuit, p *Packet, out *Out) {
 	a, diag := parseFacilities(p.Facilities)
 	if diag == 0 {
-		a, diag = l.cfg.propose().settle(a)
+		a, diag = c.setup.answer.settle(a)
 	}
 	if diag != 0 {
 		l.errorClear(c.lci, c, diag, out)
