@@ -48,7 +48,7 @@ const (
 	windowOctets  = 256 << 10 // a window aims at
 	budgetLimit   = 64 << 20
 	budgetPortion = 4  // above 3/4 of the budget credit is short
-	budgetShare   = 64 // a circuit is promised at most this part of what is left of them
+	budgetShare   = 64 // a circuit is promised at most this part of what is left of half of it
 	poolKeep      = 8 << 20
 	maxDataSize   = 65535 // what facility 7f can say
 	maxTries      = 100
@@ -111,7 +111,7 @@ func (b *Budget) short() bool { return b.used > b.Limit-max(b.Limit/budgetPortio
 
 // window is how many packets of at most size octets a further circuit may be promised: most, or less when there are many circuits.
 func (b *Budget) window(size, most int) int {
-	left := b.Limit - b.Limit/budgetPortion - b.promised
+	left := b.Limit/2 - b.promised
 	return min(max(left/budgetShare/promise(1, size), defaultWindow), most)
 }
 
