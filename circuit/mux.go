@@ -19,7 +19,7 @@ const (
 	muxWindow  = 8         // packets
 	muxQueue   = 128 << 10 // never reached: a circuit that has something queued takes no more
 	muxReceive = 64 << 10  // received and not read, up to which a circuit gets credit
-	muxBudget  = 256 << 20 // the same of all circuits: above it the largest is cleared 05
+	muxBudget  = 512 << 20 // the same of all circuits: above it the largest is cleared 05
 )
 
 // mux is the descriptor of a complex server: X.25 packets, netman being the DCE. All its circuits are channels on it. One goroutine

@@ -11,7 +11,7 @@ import (
 )
 
 // maxComplex is how many complex servers a netman has: each may fill a budget of its own.
-const maxComplex = 64
+const maxComplex = 32
 
 // recordsPerTurn bounds the packets that are read from a complex server before others get their turn, and so does turnOctets.
 const recordsPerTurn = 16 * recordsAtOnce
@@ -116,10 +116,14 @@ func (srv *complexServer) fromProgram() {
 	}
 }
 
-// toProgram writes packets while the descriptor takes them.
+// toProgram writes packets while the descriptor takes them, at most turnOctets before others get their turn.
 func (srv *complexServer) toProgram() {
 	l, records := srv.l, srv.l.toPrograms
-	for srv.packets.fd >= 0 {
+	for octets := 0; srv.packets.fd >= 0; {
+		if octets >= turnOctets {
+			l.wait(srv.packets, unix.EPOLLIN|unix.EPOLLOUT)
+			return
+		}
 		records.Records = append(records.Records[:0], srv.unsent...)
 		srv.unsent = nil
 		for len(records.Records) < records.Cap() {
@@ -128,6 +132,7 @@ func (srv *complexServer) toProgram() {
 				break
 			}
 			records.Records = append(records.Records, packet)
+			octets += len(packet)
 		}
 		if len(records.Records) == 0 {
 			l.wait(srv.packets, unix.EPOLLIN)

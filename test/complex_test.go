@@ -82,6 +82,29 @@ func converse(t *testing.T, all []*guest, rounds int) {
 	talks.Wait()
 }
 
+// bulk has every client send a large datagram to its echo, all at once: together more than netman may hold.
+func bulk(t *testing.T, all []*guest, data []byte) {
+	t.Helper()
+	began := time.Now()
+	var talks sync.WaitGroup
+	for i, c := range all {
+		talks.Go(func() {
+			if err := c.WriteDatagram(data, 0); err != nil {
+				t.Errorf("client %d: write: %v", i, err)
+			}
+		})
+		talks.Go(func() {
+			if got, _, err := whole(c.Conn); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("client %d: %d octets of %d came back, %v", i, len(got), len(data), err)
+			}
+		})
+	}
+	talks.Wait()
+	took := time.Since(began)
+	t.Logf("%d octets there and back by each of %d at once in %v: %.0f MB/s each way", len(data), len(all), took.Round(time.Millisecond),
+		float64(len(all)*len(data))/took.Seconds()/1e6)
+}
+
 // complexEchoes serves a name by a complex server that echoes; the circuits it has accepted are counted by the netman.
 func complexEchoes(t *testing.T, p place, service string) {
 	t.Helper()
@@ -143,6 +166,7 @@ func TestComplexServerOfAllChannels(t *testing.T) {
 
 	sleeper, awake := all[0], all[1:]
 	taken := fill(t, sleeper.Conn, octets(t, 8192))
+	bulk(t, awake, octets(t, 30000))
 	converse(t, awake, 10)
 	took := make([]time.Duration, 0, len(awake))
 	for _, c := range awake {

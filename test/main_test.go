@@ -23,6 +23,7 @@
 //	programs_test.go   programs of others through rx and the door
 //	netphys_test.go    circuits as files, from Python and Go; netphys_poll_test.go waits for them, netphys_shell_test.go has shells,
 //	                   filters, C, and many
+//	complex_test.go    servers with all their circuits on one descriptor; complex.py is one
 //
 // Where a time is promised, five times that is asserted. Nothing here sleeps: a wait is for an event, or for a state that is looked
 // at again and again.

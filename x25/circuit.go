@@ -60,7 +60,7 @@ type Circuit struct {
 
 // setup is what a call, an accept or a clear takes along.
 type setup struct {
-	answer   facilities // in p2, p5
+	answer   facilities // in p2, p5; in p3 what was proposed
 	fast     bool       // user data of 128 octets
 	userData []byte
 	cause    Cause
@@ -82,20 +82,21 @@ type sender struct {
 
 // receiver is the receiving half.
 type receiver struct {
-	q       fifo
-	w       uint8
-	vr      uint8 // V(R), next expected
-	pr      uint8 // P(R) that may be said: vr, or less while credit is withheld
-	said    uint8 // P(R) last sent
-	due     bool  // RR is due
-	open    bool  // the last data packet had M
-	mark    bool  // Q of the open sequence
-	peeked  bool  // Peek has shown n octets; end: to the end of the sequence
-	end     bool
-	n       int
-	size    int // user data of a packet
-	counted int // octets in the budget
-	ack     time.Time
+	q        fifo
+	w        uint8
+	vr       uint8 // V(R), next expected
+	pr       uint8 // P(R) that may be said: vr, or less while credit is withheld
+	said     uint8 // P(R) last sent
+	due      bool  // RR is due
+	open     bool  // the last data packet had M
+	mark     bool  // Q of the open sequence
+	peeked   bool  // Peek has shown n octets; end: to the end of the sequence
+	end      bool
+	n        int
+	size     int // user data of a packet
+	counted  int // octets in the budget
+	promised int // likewise, of the window
+	ack      time.Time
 }
 
 // interrupts are the two slots, one per direction.

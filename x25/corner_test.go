@@ -9,7 +9,7 @@ import (
 // Each of these is a rule that no other test would miss if it went.
 
 func TestCreditWhenTheBudgetIsShort(t *testing.T) {
-	budget := &Budget{Limit: 8192}
+	budget := &Budget{Limit: 8192, promised: -1 << 30} // the windows are no part of this
 	hog := readyScript(t, Config{Budget: budget})
 	hog.called(5, 8)
 	for ps := range uint8(3) {
@@ -34,6 +34,48 @@ func TestCreditWhenTheBudgetIsShort(t *testing.T) {
 	s.idle("nor is there credit")
 	s.read("what is there goes up", c, "bcde M")
 	s.want("then there is", "RR lci 9 pr 3")
+}
+
+// TestPromises: the windows of many circuits are so small that all of them may be used up at once, and no circuit is cleared for memory.
+func TestPromises(t *testing.T) {
+	const size, circuits, window = 1000, 500, 100
+	budget := &Budget{Limit: 4 << 20}
+	l := NewLevel(Config{Role: DTE, MaxPacket: size + 4, Window: window, Budget: budget})
+	var out Out
+	now := time.Now()
+	l.LinkUp(now, &out)
+	l.AppendNext(now, nil, &out)
+	l.HandlePacket(now, Packet{Kind: KindRestartConfirm}.Append(nil), &out)
+	var windows []uint8
+	for lci := uint16(1); lci <= circuits; lci++ {
+		out.Reset()
+		l.HandlePacket(now, Packet{Kind: KindCall, LCI: lci, Facilities: []byte{
+			facFastSelect, fastSelect, facWindow, 5, window, facPacketSize, 9, 9, 0, 0, facDataSize, size >> 8, size & 255,
+		}}.Append(nil), &out)
+		c := out.Events[0].Circuit
+		c.Accept(now, nil)
+		l.AppendNext(now, nil, &out)
+		if windows = append(windows, c.rx.w); c.tx.w != 5 {
+			t.Fatalf("the caller's own window became %d", c.tx.w)
+		}
+	}
+	if windows[0] != 16 || windows[circuits-1] != 2 { // half of 4 MiB, a 64th of it, twice 1000 octets a packet
+		t.Errorf("the first window is %d, the last %d", windows[0], windows[circuits-1])
+	}
+	for i, w := range windows {
+		for ps := range w {
+			l.HandlePacket(now, Packet{Kind: KindData, LCI: uint16(i + 1), PS: ps, UserData: make([]byte, size)}.Append(nil), &out)
+		}
+		if i > 0 && w > windows[i-1] {
+			t.Errorf("window %d is %d, after %d", i, w, windows[i-1])
+		}
+	}
+	if err := l.Check(); err != nil || l.Stats()[BudgetCleared] > 0 {
+		t.Errorf("%d circuits were cleared for memory, %d octets of %d used; %v", l.Stats()[BudgetCleared], budget.Used(), budget.Limit, err)
+	}
+	if l.LinkDown(now, &out); budget.promised != 0 {
+		t.Errorf("%d octets are still promised", budget.promised)
+	}
 }
 
 func TestSurplusAfterCollision(t *testing.T) {

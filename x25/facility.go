@@ -129,12 +129,14 @@ func (f *facilities) append(dst []byte) []byte {
 	return dst
 }
 
-// propose is what this level asks for in a call request (protocol.md 4).
-func (cfg *Config) propose() facilities {
+// propose is what this level asks for in a call request (protocol.md 4); in is the direction of what it receives.
+func (cfg *Config) propose(in int) facilities {
 	w, s := uint8(cfg.Window), sizeLog2(cfg.MaxUserData)
-	return facilities{
+	f := facilities{
 		fastSelect: fastSelect, window: [2]uint8{w, w}, size: [2]uint8{s, s}, data: uint16(cfg.MaxUserData),
 	}
+	f.window[in] = uint8(cfg.Budget.window(cfg.MaxUserData, cfg.Window))
+	return f
 }
 
 // sizeLog2 is the packet size facility for a user data size: the largest power of two that is not above it.
@@ -145,7 +147,7 @@ func sizeLog2(n int) uint8 {
 // answer is what a call request with the facilities f is accepted with: for each that was proposed the smaller of both
 // ends' values, but never beyond the default as seen from the proposal. A value not proposed is the default.
 func (cfg *Config) answer(f facilities) facilities {
-	own := cfg.propose()
+	own := cfg.propose(fromCalling)
 	a := facilities{data: min(f.data, own.data)}
 	for i := range f.window {
 		if f.window[i] != 0 {
@@ -196,7 +198,9 @@ func (c *Circuit) agree(cfg *Config, f facilities, out, in int) {
 	c.tx.w, c.rx.w = f.window[out], f.window[in]
 	if c.partial = f.data != 0; c.partial {
 		c.tx.size, c.rx.size = int(f.data), int(f.data)
-		return
+	} else {
+		c.tx.size, c.rx.size = min(cfg.MaxUserData, 1<<f.size[out]), 1<<f.size[in]
 	}
-	c.tx.size, c.rx.size = min(cfg.MaxUserData, 1<<f.size[out]), 1<<f.size[in]
+	c.rx.promised = promise(int(c.rx.w), c.rx.size)
+	cfg.Budget.promised += c.rx.promised
 }

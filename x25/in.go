@@ -360,6 +360,9 @@ func (l *Level) receive(now time.Time, c *Circuit, p *Packet, out *Out) {
 		l.credit(now, c)
 		return
 	}
+	if rx.q.empty() && l.cfg.Budget.short() {
+		rx.q.hint = 0 // no more memory than it needs now
+	}
 	rx.q.push(l.cfg.Pool, p.UserData, p.Q, !p.M)
 	l.account(c)
 	l.credit(now, c)
@@ -477,7 +480,7 @@ func (l *Level) relocate(c *Circuit, out *Out) {
 func (l *Level) connected(c *Circuit, p *Packet, out *Out) {
 	a, diag := parseFacilities(p.Facilities)
 	if diag == 0 {
-		a, diag = l.cfg.propose().settle(a)
+		a, diag = c.setup.answer.settle(a)
 	}
 	if diag != 0 {
 		l.errorClear(c.lci, c, diag, out)

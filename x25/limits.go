@@ -47,7 +47,8 @@ const (
 	minPacket     = 160       // holds any call, accept or clear this package sends
 	windowOctets  = 256 << 10 // a window aims at
 	budgetLimit   = 64 << 20
-	budgetPortion = 4 // above 3/4 of the budget credit is short
+	budgetPortion = 4  // above 3/4 of the budget credit is short
+	budgetShare   = 64 // a circuit is promised at most this part of what is left of half of it
 	poolKeep      = 8 << 20
 	maxDataSize   = 65535 // what facility 7f can say
 	maxTries      = 100
@@ -92,19 +93,30 @@ func orDefault[T int | time.Duration](v *T, standard T) {
 	}
 }
 
-// Budget bounds the memory of the receive queues of all levels that share it: the octets of their buffers. Above three
-// quarters a circuit with data queued gets no new credit; above the whole the largest holder is cleared (protocol.md 4),
-// or loses its queue if it has ended already.
+// Budget bounds the memory of the receive queues of all levels that share it: the octets of their buffers. A window is a promise to
+// take so much, which is not taken back: the more circuits there are, the smaller are those of further ones. Above three
+// quarters, or where all promises together would pass the whole, a circuit with data queued gets no new credit; above the whole the
+// largest holder is cleared (protocol.md 4), or loses its queue if it has ended already.
 type Budget struct {
-	Limit   int // octets
-	used    int
-	holders list
+	Limit    int // octets
+	used     int
+	promised int // octets of the buffers that the windows of all circuits may need
+	holders  list
 }
 
 // Used is the octets in use.
 func (b *Budget) Used() int { return b.used }
 
-func (b *Budget) short() bool { return b.used > b.Limit-b.Limit/budgetPortion }
+func (b *Budget) short() bool { return b.used > b.Limit-max(b.Limit/budgetPortion, b.promised) }
+
+// window is how many packets of at most size octets a further circuit may be promised: most, or less when there are many circuits.
+func (b *Budget) window(size, most int) int {
+	left := b.Limit/2 - b.promised
+	return min(max(left/budgetShare/promise(1, size), defaultWindow), most)
+}
+
+// promise is the octets of buffers that a window may need: a buffer may be twice as large as what is in it.
+func promise(window, size int) int { return 2 * window * size }
 
 // largest is the circuit with the most memory, ended or not.
 func (b *Budget) largest() *Circuit {

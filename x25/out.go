@@ -91,8 +91,8 @@ func (l *Level) sendControl(now time.Time, dst []byte, c *Circuit, out *Out) []b
 		l.drained(c)
 		return dst
 	case p3:
-		f := l.cfg.propose()
-		p.Kind, p.Facilities, p.UserData = KindCall, f.append(fac[:0]), c.setup.userData
+		c.setup.answer = l.cfg.propose(fromCalled)
+		p.Kind, p.Facilities, p.UserData = KindCall, c.setup.answer.append(fac[:0]), c.setup.userData
 		c.sent, c.unsent = 1, false
 	case p7:
 		p.Kind, p.UserData = KindClear, c.setup.userData
@@ -221,6 +221,8 @@ func (l *Level) quiet(c *Circuit) {
 	c.timer, c.closing.stall = time.Time{}, time.Time{}
 	c.tx.q.drop(l.cfg.Pool)
 	c.rx.due = false
+	l.cfg.Budget.promised -= c.rx.promised
+	c.rx.promised = 0
 	l.acks.put(c, false)
 	c.interrupt = interrupts{}
 }

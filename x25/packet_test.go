@@ -269,7 +269,7 @@ func TestNegotiation(t *testing.T) {
 	if a := small.answer(facilities{window: [2]uint8{5, 5}, size: [2]uint8{9, 9}}); a.window[0] != 2 || a.size[0] != 7 {
 		t.Errorf("an answer went beyond the defaults: %+v", a)
 	}
-	own := cfg.propose()
+	own := cfg.propose(fromCalled)
 	for _, row := range []struct {
 		name, hex string
 		diag      Diag

@@ -22,5 +22,8 @@
 // level, whose Data event names a Circuit; the owner reads it by Peek and Next. Down: Circuit.Send queues, pump (out.go)
 // lets layer 2 pull packets from layer 3 while the window is open.
 //
+// A call to a complex server (complex.go) is two circuits here, one on the network and one on the descriptor of the program, which a
+// splice joins (splice.go); its owner moves the packets between Complex and the descriptor.
+//
 // Ownership: slices given in are borrowed for the call. Frames in Out are valid until Out.Reset.
 package node

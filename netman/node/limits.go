@@ -22,7 +22,7 @@ const (
 	ComplexPacket  = 16 << 10         // octets of its largest packet
 	complexQueue   = 16 << 10         // queued for the program, per circuit, passed by at most one datagram: the other end's window shuts
 	complexReceive = 64 << 10         // come from the program and not gone on, per circuit, and a window: P(R) stands
-	complexBudget  = 16 << 20         // the same of all its circuits: above it the largest is cleared 05, and no other program's
+	complexBudget  = 64 << 20         // the same of all its circuits: above it the largest is cleared 05, and no other program's
 	complexOffer   = 8 * time.Second  // T21 at the door: a call that the program does not answer is cleared 01
 	complexDrain   = 24 * time.Hour   // a program may take its time over what its callers wrote before they closed
 	spliceStall    = 30 * time.Second // protocol.md 4: what the program wrote before it closed is not taken: 00 F0

@@ -162,6 +162,9 @@ func (sp *splice) relay(now time.Time) {
 		}
 		if from.over && from.x.Held() == 0 {
 			to.closing = true
+			if !sp.k.closed {
+				sp.until = time.Time{} // from here on x25 has its own
+			}
 			to.x.Close(now, sp.why.cause, sp.why.diag, clearText(sp.why.text))
 		}
 	}

@@ -7,6 +7,7 @@
 //	Wire (wire.go)        one Ethernet; Mood says how it treats frames
 //	Machine (machine.go)  a node and what the daemon is to it: socket buffer, turns, services
 //	program (program.go)  one end of a circuit, which uses the node as netman's endpoints do
+//	complexServer         the process of a complex service: a packet level, and a pipe of few packets to its node (complex.go)
 //	check.go              what may be heard of circuits and links
 //	flow (flow.go)        what was written in one direction, and what the reader may expect next
 //	weather.go            the faults of a random world

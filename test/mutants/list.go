@@ -1,7 +1,7 @@
 package main
 
 // mutants are the deliberate bugs, by room. A change of the code may make one harmless: then another is to be found.
-var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants)
+var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants)
 
 func concat(all ...[]mutant) (sum []mutant) {
 	for _, each := range all {
@@ -216,5 +216,28 @@ var nodeMutants = []mutant{
 	}, {
 		"log limit", "netman/node/log.go", "!known && len(l.said) >= maxLogged && !l.forget(now)", "false",
 		"Forged addresses fill the log.",
+	},
+}
+
+// spliceMutants are those of complex servers.
+var spliceMutants = []mutant{
+	{
+		"splice: close drains", "netman/node/splice.go", "if from.over && from.x.Held() == 0 {", "if from.over {",
+		"The end of one circuit is passed on before what came on it.",
+	}, {
+		"splice: reset", "netman/node/splice.go", "\t\tsp.ends[i].discard(now)\n\t\tsp.ends[i].waiting = nil\n", "\t\tsp.ends[i].waiting = nil\n",
+		"What came before a reset is passed on after it.",
+	}, {
+		"splice: nobody reads", "netman/node/splice.go", "\t\t\tfrom.discard(now)\n\t\t\tcontinue\n", "\t\t\tcontinue\n",
+		"What comes for an end that is over is kept, and its window shut.",
+	}, {
+		"splice: died", "netman/node/splice.go", "failure{x25.CauseDTE, x25.DiagProgramDied,", "failure{x25.CauseDTE, x25.DiagNone,",
+		"A program that died has closed its circuits in the ordinary way.",
+	}, {
+		"splice: interrupt waits", "netman/node/splice.go", "\t\te.waiting = append([]byte(nil), octets...)\n", "",
+		"An interrupt that comes before the last one is confirmed is lost.",
+	}, {
+		"complex: told", "netman/node/complex.go", "\tk.told = len(dst) > 0\n", "",
+		"The owner hears of packets once, and never again.",
 	},
 }
