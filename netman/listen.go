@@ -36,7 +36,7 @@ func (v *visitor) listen(line circuit.Line) {
 		return
 	}
 	lis := &listener{l: v.l, desc: v.desc, shared: shared}
-	s, errno, why := v.l.register(name, lis)
+	s, errno, why := v.l.register(name, v.uid, lis)
 	if s == nil {
 		v.fail(errno, why)
 		return

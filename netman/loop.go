@@ -18,6 +18,7 @@ type loop struct {
 	poller
 	inbox
 	scratch
+	guard
 
 	node  *node.Node
 	out   node.Out

@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +28,9 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("netman: ")
 	if err := command().Execute(); err != nil {
-		fmt.Fprintf(os.Stderr, "netman: %v\n", err)
+		if err != errNotAllowed {
+			fmt.Fprintf(os.Stderr, "netman: %v\n", err)
+		}
 		os.Exit(1)
 	}
 }
@@ -80,36 +81,12 @@ func doorPath() string {
 	return circuit.DoorPath
 }
 
-func checkCommand(opt *options) *cobra.Command {
-	return &cobra.Command{
-		Use: "check", Short: "check servtab and say what it offers, without starting anything", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			setup, err := prepare(*opt, cmd.Flags().Changed("config"))
-			if err != nil {
-				return err
-			}
-			fmt.Printf("%s: good: machine %s, %d services\n", opt.servtab, setup.machine, len(setup.services))
-			for _, name := range sortedKeys(setup.services) {
-				s := setup.services[name]
-				fmt.Printf("  %-24s %s as %s, at most %d calls at once\n", name, strings.Join(s.argv, " "), s.as.describe(), s.max)
-			}
-			return nil
-		},
-	}
-}
-
-func (id identity) describe() string {
-	if id.name == "" {
-		return "netman's own user"
-	}
-	return id.name
-}
-
 // setup is all that can be said wrong before anything is opened.
 type setup struct {
 	machine   string
 	tolerance time.Duration
 	services  map[string]*service
+	trust     trustRules
 	wire      wireOptions
 }
 
@@ -136,6 +113,9 @@ func prepare(opt options, named bool) (*setup, error) {
 		return nil, err
 	}
 	if s.services, err = st.services(s.machine); err != nil {
+		return nil, err
+	}
+	if s.trust, err = st.trust(s.machine); err != nil {
 		return nil, err
 	}
 	if opt.faults != "" {
@@ -171,7 +151,7 @@ func runDaemon(opt options, named bool) error {
 		return err
 	}
 	l.setup(setup)
-	l.servtab = opt.servtab
+	l.servtab, l.trust = opt.servtab, setup.trust
 	if l.door, err = l.openDoor(opt.door); err != nil {
 		return err
 	}
@@ -181,6 +161,9 @@ func runDaemon(opt options, named bool) error {
 	}
 	log.Printf("machine %s on %s; mode open: callers are not authenticated, whoever is on this network may call",
 		setup.machine, l.addresses())
+	if n := len(setup.trust.rules); n > 0 {
+		log.Printf("mode open: no other machine has authority, so that the %d trust rules match none", n)
+	}
 	go l.spawnServers()
 	l.takeServices(setup.services)
 	l.onSignals()

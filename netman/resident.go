@@ -32,7 +32,7 @@ func (r *resident) start() {
 	}
 	r.started = r.l.now
 	select {
-	case r.l.spawner <- spawnJob{resident: r, env: r.l.serverEnv(r.service)}:
+	case r.l.spawner <- spawnJob{resident: r, service: *r.service, env: r.l.serverEnv(r.service)}:
 	default:
 		r.ended(errSpawning)
 	}
@@ -80,6 +80,12 @@ func (l *loop) reload() {
 		log.Printf("reload: %v; nothing is changed", err)
 		return
 	}
+	rules, err := st.trust(l.node.Machine())
+	if err != nil {
+		log.Printf("reload: %v; nothing is changed", err)
+		return
+	}
+	l.trust = rules
 	for _, name := range sortedKeys(l.services) {
 		if old := l.services[name]; old.path != "" && services[name] == nil {
 			delete(l.services, name)
@@ -92,6 +98,7 @@ func (l *loop) reload() {
 
 // takeServices makes the services of servtab those that this machine offers.
 func (l *loop) takeServices(services map[string]*service) {
+	l.guardServices(services)
 	kept := l.residents[:0]
 	for _, r := range l.residents {
 		if s := services[r.service.name]; s != nil && s.resident && s.same(r.service) {
@@ -133,6 +140,7 @@ func (l *loop) takeTransient(s *service) {
 		log.Printf("service %s: a resident server has registered the name; it keeps it until it ends", s.name)
 	default:
 		old.path, old.argv, old.bytes, old.user, old.as, old.max = s.path, s.argv, s.bytes, s.user, s.as, s.max
+		old.caller, old.allow = s.caller, s.allow
 		l.changeRunning(old, 0)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log"
 
 	"dnet/netman/node"
+	"dnet/netman/trust"
 	"dnet/x25"
 )
 
@@ -17,7 +18,9 @@ type service struct {
 	resident bool     // netman keeps its server running, which registers the name itself
 	bytes    bool     // plain stdin and stdout instead of datagrams with control bytes
 	user     string   // as named in servtab; empty: none was
+	caller   bool     // servers run as whoever the trust rules make of the caller, and without one as as, nobody
 	as       identity
+	allow    *trust.Allow
 	max      int // calls at once
 
 	acceptors []acceptor // of a resident one, whose turn is next first
@@ -30,6 +33,7 @@ type service struct {
 // server is one process that serves one call.
 type server struct {
 	service *service
+	caller  *trust.Decision // who the caller is here, where that decides whom the server runs as
 	pid     int
 	exited  bool
 	failed  bool // it was killed, or (circuit mode) said that it failed
@@ -45,6 +49,10 @@ func (l *loop) incoming(c *node.Circuit) {
 	case s == nil:
 		c.Clear(l.now, x25.CauseNotObtainable, 0, "no service "+c.Service, &l.out)
 		return
+	case !l.mayCall(c):
+		l.count("calls that allow keeps out")
+		c.Clear(l.now, x25.CauseBarred, 0, fmt.Sprintf("%s does not let %s@%s call %s", l.node.Machine(), c.PeerUser, c.Machine, c.Service), &l.out)
+		return
 	case s.path == "":
 		l.offer(s, c)
 		return
@@ -58,6 +66,10 @@ func (l *loop) incoming(c *node.Circuit) {
 	l.changeRunning(s, +1)
 	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
 	l.hold(c, e)
+	if s.caller {
+		l.identify(e)
+		return
+	}
 	l.spawn(e)
 }
 
@@ -72,10 +84,12 @@ func (l *loop) changeRunning(s *service, by int) {
 // spawned is what the spawner hands back: the server runs, or could not be started. The call is answered accordingly.
 func (l *loop) spawned(e *endpoint, r spawnResult) {
 	s := e.server
+	if s.caller != nil && !l.audit(e, r) {
+		return
+	}
 	if r.err != nil {
 		log.Printf("service %s: %v", s.service.name, r.err)
-		l.changeRunning(s.service, -1)
-		s.exited = true
+		l.notStarted(s)
 		e.refuse(diagServerFailed, "cannot start the server of "+s.service.name)
 		return
 	}
@@ -90,6 +104,12 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 		return
 	}
 	e.start()
+}
+
+// notStarted takes back that a server was counted before it ran.
+func (l *loop) notStarted(s *server) {
+	l.changeRunning(s.service, -1)
+	s.exited = true
 }
 
 // serverExited is told by the spawner when a server has ended.

@@ -28,8 +28,10 @@ type servtab struct {
 	Links     []linkEntry    `toml:"link"`
 	Security  security       `toml:"security"`
 	Services  []serviceEntry `toml:"service"`
+	Trust     []trustEntry   `toml:"trust"`
 
 	path string
+	text string
 	meta toml.MetaData
 }
 
@@ -39,7 +41,8 @@ type linkEntry struct {
 }
 
 type security struct {
-	Mode string `toml:"mode"`
+	Mode       string `toml:"mode"`
+	TrustFiles *bool  `toml:"trust_files"` // ~/.dnet/trust counts; nil: it does
 }
 
 // serviceEntry is one [[service]] as written.
@@ -50,7 +53,8 @@ type serviceEntry struct {
 	User string   `toml:"user"`
 	Max  int      `toml:"max"` // calls at once; 0: maxServers
 
-	Resident bool `toml:"resident"` // netman starts it once, and it registers the name
+	Allow    []string `toml:"allow"`    // who may call; nil: everybody
+	Resident bool     `toml:"resident"` // netman starts it once, and it registers the name
 }
 
 // maxServers bounds the servers of one service where servtab does not.
@@ -66,7 +70,8 @@ func readServtab(path string, named bool) (*servtab, error) {
 	if err != nil {
 		return nil, err
 	}
-	st.meta, err = toml.Decode(string(text), st)
+	st.text = string(text)
+	st.meta, err = toml.Decode(st.text, st)
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
 		// Position.Line is one too many where a newline is at fault.
@@ -184,6 +189,9 @@ func (st *servtab) services(machine string) (map[string]*service, error) {
 		if all[s.name] != nil {
 			return nil, fmt.Errorf("%s: service %s is there twice", st.path, s.name)
 		}
+		if s.allow, err = entry.allow(); err != nil {
+			return nil, fmt.Errorf("%s: service %d (%q): allow: %w", st.where("service", i, "allow"), i+1, entry.Name, err)
+		}
 		all[s.name] = s
 	}
 	return all, nil
@@ -197,6 +205,9 @@ func (entry serviceEntry) service(machine string) (*service, error) {
 		return nil, errors.New("exec is missing: the program and its arguments")
 	}
 	s := &service{max: entry.Max, user: entry.User, argv: append([]string(nil), entry.Exec...)}
+	if s.caller = entry.User == callerUser; s.caller {
+		s.user = ""
+	}
 	s.name = names.FoldService(strings.ReplaceAll(entry.Name, "%m", machine))
 	if err := names.CheckService(s.name); err != nil {
 		return nil, err
@@ -216,6 +227,9 @@ func (entry serviceEntry) service(machine string) (*service, error) {
 	if s.resident && (s.bytes || s.max != 0) {
 		return nil, errors.New("a resident server has no mode and no max: it answers each call itself")
 	}
+	if s.resident && s.caller {
+		return nil, errors.New("a resident server runs before anybody calls: it has a user of its own, not \"caller\"")
+	}
 	if s.resident {
 		s.argv = s.argv[:len(entry.Exec)]
 	}
@@ -229,7 +243,7 @@ func (entry serviceEntry) service(machine string) (*service, error) {
 	if s.path, err = findProgram(entry.Exec[0]); err != nil {
 		return nil, err
 	}
-	s.as, err = findUser(entry.User)
+	s.as, err = findUser(s.user)
 	return s, err
 }
 
@@ -274,14 +288,24 @@ func findUser(name string) (identity, error) {
 	if !named {
 		name = "nobody"
 	}
+	id, err := lookupUser(name)
+	if err != nil {
+		return id, fmt.Errorf("user: %w", err)
+	}
+	return id, nil
+}
+
+// lookupUser is a user of this machine as whom this netman can run a server.
+func lookupUser(name string) (identity, error) {
+	self := uint32(os.Getuid())
 	u, err := user.Lookup(name)
 	if err != nil {
-		return identity{}, fmt.Errorf("user: no user %s on this machine", name)
+		return identity{}, fmt.Errorf("no user %s on this machine", name)
 	}
 	id := identity{name: name, home: u.HomeDir}
 	id.uid, id.gid = parseID(u.Uid), parseID(u.Gid)
 	if self != 0 && id.uid != self {
-		return identity{}, fmt.Errorf("user: netman is not root and cannot run a server as %s", name)
+		return identity{}, fmt.Errorf("netman is not root and cannot run a server as %s", name)
 	}
 	if ids, err := u.GroupIds(); err == nil {
 		for _, g := range ids {

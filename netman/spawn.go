@@ -8,12 +8,16 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"dnet/netman/trust"
 )
 
 // spawnJob is a server to be started: for a call, or a resident one.
 type spawnJob struct {
 	e        *endpoint
 	resident *resident
+	service  service         // as it was when the call came: servtab may be read again meanwhile
+	caller   *trust.Decision // who the caller is here, if that decides whom the server runs as
 	env      []string
 }
 
@@ -22,6 +26,10 @@ type spawnResult struct {
 	in, out, control *desc
 	pid              int
 	err              error
+
+	as      identity // whom it runs as, where the caller decides that
+	trusted string   // by which rule; "none": as nobody
+	unfit   error    // why the user that the rules made of the caller is not it
 }
 
 // spawn hands a call to the spawner. The answer comes to loop.spawned, the end of the server to loop.serverExited.
@@ -30,7 +38,7 @@ func (l *loop) spawn(e *endpoint) {
 	if e.c.Stream {
 		env = append(env, "DNET_STREAM=1")
 	}
-	job := spawnJob{e: e, env: env}
+	job := spawnJob{e: e, service: *e.server.service, caller: e.server.caller, env: env}
 	select {
 	case l.spawner <- job:
 	default:
@@ -39,21 +47,26 @@ func (l *loop) spawn(e *endpoint) {
 	}
 }
 
-// serverEnv is the environment of every server.
+// serverEnv is the environment of every server, but for what depends on its user.
 func (l *loop) serverEnv(s *service) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"),
-		"HOME=" + s.as.home,
 		"DNET_DOOR=" + l.door.path,
 		"DNET_SERVICE=" + s.name,
 		"DNET_MACHINE=" + l.node.Machine(),
 		"DNET_MODE=open",
 	}
-	if s.as.name != "" {
-		env = append(env, "USER="+s.as.name, "LOGNAME="+s.as.name)
+	return env
+}
+
+// environment is what depends on the user. named is the user that servtab or a trust rule names; empty: none does.
+func (id identity) environment(named string) []string {
+	env := []string{"HOME=" + id.home}
+	if id.name != "" {
+		env = append(env, "USER="+id.name, "LOGNAME="+id.name)
 	}
-	if s.user != "" {
-		env = append(env, "DNET_USER="+s.user)
+	if named != "" {
+		env = append(env, "DNET_USER="+named)
 	}
 	return env
 }
@@ -97,10 +110,15 @@ func serverFailed(err error, bytes bool) bool {
 
 // startServer makes the descriptors and starts the process.
 func startServer(job spawnJob) (*exec.Cmd, spawnResult) {
-	s := job.e.server.service
-	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: job.env, Dir: "/", Stderr: os.Stderr}
-	cmd.SysProcAttr = s.processAttr()
-	theirs, r := serverDescriptors(s.bytes)
+	s := &job.service
+	who, r := job.runsAs()
+	if r.err != nil {
+		return nil, r
+	}
+	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: append(job.env, who...), Dir: "/", Stderr: os.Stderr}
+	cmd.SysProcAttr = r.as.processAttr()
+	theirs, ends := serverDescriptors(s.bytes)
+	r.in, r.out, r.control, r.err = ends.in, ends.out, ends.control, ends.err
 	defer func() {
 		for _, f := range theirs {
 			f.Close()
@@ -120,7 +138,8 @@ func startServer(job spawnJob) (*exec.Cmd, spawnResult) {
 				d.fd = -1
 			}
 		}
-		return nil, spawnResult{err: err}
+		r.err = err
+		return nil, r
 	}
 	r.pid = cmd.Process.Pid
 	return cmd, r
@@ -193,9 +212,10 @@ func dataPair() ([2]int, error) {
 
 // startResident starts a resident server and reports its end.
 func (r *resident) startCommand(job spawnJob) {
-	s := r.service
-	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: job.env, Dir: "/", Stdout: os.Stderr, Stderr: os.Stderr}
-	cmd.SysProcAttr = s.processAttr()
+	s := &job.service
+	env := append(job.env, s.as.environment(s.user)...)
+	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: env, Dir: "/", Stdout: os.Stderr, Stderr: os.Stderr}
+	cmd.SysProcAttr = s.as.processAttr()
 	if err := cmd.Start(); err != nil {
 		r.l.post(func() { r.ended(err) })
 		return
@@ -213,11 +233,11 @@ func (r *resident) startCommand(job spawnJob) {
 	}()
 }
 
-// processAttr makes a server the leader of a session of its own, as the service's user, and has it told when netman dies.
-func (s *service) processAttr() *syscall.SysProcAttr {
+// processAttr makes a server the leader of a session of its own, as this user, and has it told when netman dies.
+func (id identity) processAttr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	if s.as.change {
-		attr.Credential = &syscall.Credential{Uid: s.as.uid, Gid: s.as.gid, Groups: s.as.groups}
+	if id.change {
+		attr.Credential = &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups}
 	}
 	return attr
 }

@@ -165,8 +165,12 @@ func (l *loop) serviceStatus() (rows []any) {
 		case s.bytes:
 			mode = "bytes"
 		}
+		user := s.as.name
+		if s.caller {
+			user = callerUser
+		}
 		rows = append(rows, serviceRow{
-			Row: "service", Service: s.name, Exec: s.argv, Mode: mode, User: s.as.name,
+			Row: "service", Service: s.name, Exec: s.argv, Mode: mode, User: user,
 			Running: s.running, Max: s.max, Calls: s.calls, Refused: s.refused,
 		})
 	}

@@ -14,11 +14,14 @@ type Call struct {
 // Decision is what the rules make of a caller.
 type Decision struct {
 	User    string   // the local user that it may be; "": none, the caller is nobody here
-	Rule    string   // what decided: file:line, or "local"; "" if nothing did
+	Rule    string   // what decided: file:line, or Itself; "" if nothing did
 	Literal bool     // the rule names the local user by its own name: without that it must not be one with user id 0
 	Owner   string   // the local user whose ~/.dnet/trust may still decide (DecideFile); "": nobody's
 	Why     []string // what was looked at, a line each
 }
+
+// Itself, as Decision.Rule, is that a caller on this machine stays the user that it is.
+const Itself = "local"
 
 // Decide applies the rules of servtab. A wanted local user is allowed if any rule allows it. Where none is wanted, the caller is the local
 // user of its own name if any rule allows that, else the first user, root left out, that a rule matching the caller names literally.
@@ -29,7 +32,7 @@ func Decide(rules []Rule, c Call) (d Decision) {
 	}
 	as := c.wanted()
 	if c.Authority == Local && as == c.User {
-		d.decide(as, "local", true, "the caller is on this machine, and stays who it is")
+		d.decide(as, Itself, true, "the caller is on this machine, and stays who it is")
 		return d
 	}
 	for i := range rules {
