@@ -212,12 +212,22 @@ func (e *endpoint) refuse(diag x25.Diag, text string) {
 	e.release()
 }
 
-// userNames remembers the names of the users that called; the file is read once for each.
-var userNames = map[uint32]string{}
+// userNames remembers the names of the users that called, as long as the file with the names stays as it is: a number that is given to
+// another user must not call by the name of the one before.
+var userNames struct {
+	byID map[uint32]string
+	file unix.Stat_t
+}
 
 // userName is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
 func userName(uid uint32) string {
-	if name, ok := userNames[uid]; ok {
+	var file unix.Stat_t
+	unix.Stat("/etc/passwd", &file)
+	file.Atim = unix.Timespec{}
+	if userNames.file != file || len(userNames.byID) >= 4096 {
+		userNames.file, userNames.byID = file, map[uint32]string{}
+	}
+	if name, ok := userNames.byID[uid]; ok {
 		return name
 	}
 	name := strconv.Itoa(int(uid))
@@ -226,8 +236,6 @@ func userName(uid uint32) string {
 	} else if err != nil {
 		log.Printf("caller: no name for user %d: calling as %q", uid, name)
 	}
-	if len(userNames) < 4096 {
-		userNames[uid] = name
-	}
+	userNames.byID[uid] = name
 	return name
 }

@@ -213,6 +213,16 @@ func TestCallerInOpenMode(t *testing.T) {
 	idle(t, grumpy, doc)
 }
 
+// A user's number that is given to somebody else does not call by the old name.
+func TestCallerWithANewName(t *testing.T) {
+	t.Parallel()
+	_, doc := peopled(t, "[[service]]\nname = \"who.%m\"\nexec = [\"/bin/sh\", \"-c\", \"echo $(id -u) $DNET_PEER_USER\"]\nmode = \"bytes\"\nuser = \"caller\"\n")
+	as(t, doc, "alice", "netman", "nc", "who.doc").ends(t).must(t, "4001 alice\n", "", 0)
+	sh(t, doc, "sed -i 's/^alice:x:4001:/erin:x:4001:/; s/^carol:x:4003:/alice:x:4003:/' /etc/passwd")
+	as(t, doc, "alice", "netman", "nc", "who.doc").ends(t).must(t, "4001 erin\n", "", 0)
+	as(t, doc, "carol", "netman", "nc", "who.doc").ends(t).must(t, "4003 alice\n", "", 0)
+}
+
 // A netman that is not root serves its own user, and starts nothing for others.
 func TestCallerWithoutRoot(t *testing.T) {
 	t.Parallel()
