@@ -9,12 +9,14 @@
 //	control.go   and what is said beside the data
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
+//	guard.go     who may call, who may listen
+//	caller.go    who a caller is here; account.go and trustfile.go: may it log in, and what do users say themselves
 //	listen.go    resident servers: programs that have registered a name
 //	resident.go  those that netman itself keeps running, and the reload of servtab
 //	spawn.go     starts servers; nothing else executes anything
-//	servtab.go   servtab.toml
+//	servtab.go   servtab.toml; trusttab.go: its rules of trust
 //	status.go    what netman tells of itself
-//	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman
+//	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman, check.go the one that asks none
 //
 // What may take long (starting a program, rendering status) is done by other goroutines, which hand their result to the loop.
 package main
