@@ -14,9 +14,8 @@ import (
 // callerUser, as the user of a service in servtab, is whoever the trust rules make of the caller.
 const callerUser = "caller"
 
-// identify finds out who the caller of a service is here, and has the server started as that user, or as nobody.
-func (l *loop) identify(e *endpoint) {
-	call := l.caller(e.c, "")
+// identify finds out which local user a caller is, and has the server started as that user, or as nobody.
+func (l *loop) identify(e *endpoint, call trust.Call) {
 	d := trust.Decide(l.trust.rules, call)
 	if d.Owner == "" || !l.trust.files {
 		l.startFor(e, d)

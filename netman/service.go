@@ -67,7 +67,7 @@ func (l *loop) incoming(c *node.Circuit) {
 	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
 	l.hold(c, e)
 	if s.caller {
-		l.identify(e)
+		l.identify(e, l.caller(c, ""))
 		return
 	}
 	l.spawn(e)

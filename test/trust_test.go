@@ -207,7 +207,7 @@ func TestCallerInOpenMode(t *testing.T) {
 		}
 		as(t, doc, who, "rx", "doc", "id -un; pwd").ends(t).must(t, who+"\n"+home+"\n", "", 0)
 	}
-	if !strings.Contains(doc.NetmanLog(), "no other machine has authority, so that the 1 trust rules match none") {
+	if !strings.Contains(doc.NetmanLog(), "mode open: no other machine has authority: of the 1 [[trust]] rules none") {
 		t.Errorf("netman does not say that its rules match nobody:\n%s", doc.NetmanLog())
 	}
 	idle(t, grumpy, doc)
@@ -343,6 +343,7 @@ func TestTrustFileOfOthers(t *testing.T) {
 		{"chmod g+w " + whoFile, "chmod go-w"},
 		{"chmod g-w " + whoFile + "; chmod o+w /tmp/alice", "/tmp/alice can be written"},
 		{"chmod o-w /tmp/alice; chown bob " + whoFile, "another user"},
+		{"chown root " + whoFile + "; chmod 600 " + whoFile, "permission denied"}, // it is read with alice's rights
 		{"rm " + whoFile + "; ln -s /etc/passwd " + whoFile, "a symbolic link"},
 	} {
 		spoil, says := row[0], row[1]
