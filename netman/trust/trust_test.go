@@ -226,6 +226,13 @@ func TestOwner(t *testing.T) {
 	if d := DecideFile(Decision{Owner: "root"}, root, call); d.User != "" {
 		t.Errorf("root's own file makes the caller %q", d.User)
 	}
+	carol := ParseFile("carol", "p", "moon alice\n")
+	for _, c := range []Call{{User: "alice"}, {User: "alice", As: "dave"}} {
+		c.Machine, c.Service, c.Authority = "moon", "rx.doc", Secret
+		if d := DecideFile(Decision{Owner: "carol"}, carol, c); d.User != "" {
+			t.Errorf("%+v does not want to be carol, and is %q", c, d.User)
+		}
+	}
 	unread := &File{Owner: "alice", Path: "/home/alice/.dnet/trust", Unread: "others may write to it", Lines: []Line{{Number: 1, Machine: "*", User: "alice"}}}
 	call.User = "alice"
 	if d := DecideFile(Decide(nil, call), unread, call); d.User != "" || !strings.Contains(strings.Join(d.Why, "\n"), "others may write to it") {
