@@ -162,7 +162,10 @@ func (s *setup) call(q question, service string) (c trust.Call, err error) {
 // trust asks the rules, and then the file of the user who is meant.
 func (v *verdict) trust(s *setup, q question, call trust.Call) {
 	d := trust.Decide(s.trust.rules, call)
-	if d.Owner != "" && s.trust.files {
+	switch {
+	case d.Owner != "" && !s.trust.files:
+		d.Why = append(d.Why, "trust_files = false: the file of "+d.Owner+" is not asked")
+	case d.Owner != "":
 		read := make(chan *trust.File, 1)
 		go readTrustFile(d.Owner, func(f *trust.File) { read <- f })
 		select {

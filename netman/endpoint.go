@@ -166,7 +166,7 @@ func (e *endpoint) row() circuitRow {
 	switch {
 	case e.server != nil:
 		row := circuitRowOf(e.c, "server")
-		row.PID = e.server.pid
+		row.PID, row.As = e.server.pid, e.server.as
 		return row
 	case e.offer != nil:
 		return circuitRowOf(e.c, "server")

@@ -34,6 +34,7 @@ type service struct {
 type server struct {
 	service *service
 	caller  *trust.Decision // who the caller is here, where that decides whom the server runs as
+	as      string          // the user that it runs as; "": netman's own
 	pid     int
 	exited  bool
 	failed  bool // it was killed, or (circuit mode) said that it failed
@@ -93,7 +94,7 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 		e.refuse(diagServerFailed, "cannot start the server of "+s.service.name)
 		return
 	}
-	s.pid = r.pid
+	s.pid, s.as = r.pid, r.as.name
 	e.in, e.out, e.control = r.in, r.out, r.control
 	if e.ended != nil {
 		e.release() // the caller has gone meanwhile

@@ -108,7 +108,8 @@ type circuitRow struct {
 	User    string `json:"user,omitempty"`
 	Side    string `json:"side"` // "caller" or "server"
 	PID     int    `json:"pid,omitempty"`
-	Held    int    `json:"held"` // octets received and not taken
+	As      string `json:"as,omitempty"` // the user that the server runs as
+	Held    int    `json:"held"`         // octets received and not taken
 }
 
 func (l *loop) machineStatus() machineRow {

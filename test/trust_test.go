@@ -181,7 +181,8 @@ func TestCallerInOpenMode(t *testing.T) {
 	const rules = "[[trust]]\nmachines = [\"*\"]\nusers = [\"*\", \"root\"]\nas = [\"*\", \"=\", \"root\"]\n"
 	const script = `echo $(id -un) $(id -gn) trust=$DNET_TRUST user=$DNET_USER peer=$DNET_PEER_USER home=$HOME`
 	grumpy, doc := peopled(t, rules+"[[service]]\nname = \"who.%m\"\nexec = [\"/bin/sh\", \"-c\", \""+script+"\"]\nmode = \"bytes\"\nuser = \"caller\"\n"+
-		"[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"caller\"\n")
+		"[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"caller\"\n"+
+		"[[service]]\nname = \"hold.%m\"\nexec = [\"/bin/cat\"]\nmode = \"bytes\"\nuser = \"caller\"\n")
 	nobody := strings.TrimSpace(sh(t, doc, "getent passwd nobody | cut -d: -f6"))
 	group := strings.TrimSpace(sh(t, doc, "id -gn nobody"))
 	for _, who := range []string{"alice", "bob", "root"} {
@@ -206,6 +207,20 @@ func TestCallerInOpenMode(t *testing.T) {
 			t.Errorf("%s@grumpy runs a command: status %d, %q, %q", who, p.status(), &p.stdout, &p.stderr)
 		}
 		as(t, doc, who, "rx", "doc", "id -un; pwd").ends(t).must(t, who+"\n"+home+"\n", "", 0)
+	}
+	for from, user := range map[*lab.Machine]string{grumpy: "nobody", doc: "root"} {
+		c, err := dial(t, from, "hold.doc", circuit.Options{Stream: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo(t, c, "whose?\n")
+		for _, r := range rows(t, doc, "circuits") {
+			if r["side"] == "server" && (r["machine"] != from.Name || r["user"] != "root" || r["as"] != user) {
+				t.Errorf("status shows the server for root@%s as %v; want as %s", from.Name, r, user)
+			}
+		}
+		finish(t, c)
+		idle(t, doc)
 	}
 	if !strings.Contains(doc.NetmanLog(), "mode open: no other machine has authority: of the 1 [[trust]] rules none") {
 		t.Errorf("netman does not say that its rules match nobody:\n%s", doc.NetmanLog())
