@@ -74,6 +74,7 @@ func printStatus(w io.Writer, rows []json.RawMessage) error {
 	heads := map[string]string{
 		"link":    "LINK\tSTATION\tSTATE\tUP\tCIRCUITS\tN1\tRTT\tRESENT",
 		"service": "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
+		"pin":     "MACHINE\tKEY\tACCEPTED\tHOW\tREFUSED",
 		"circuit": "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD",
 	}
 	for i, raw := range rows {
@@ -121,6 +122,18 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 		for _, name := range sortedKeys(r.Counters) {
 			fmt.Fprintf(out, "%d\t%s\n", r.Counters[name], name)
 		}
+	case "identity":
+		var r identityRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s %s\n", r.Machine, r.Key)
+	case "pin":
+		var r pinRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", r.Machine, r.Key, map[bool]string{true: "yes", false: "no"}[r.Accepted], r.How, r.Refused)
 	case "link":
 		var r linkRow
 		if err := json.Unmarshal(raw, &r); err != nil {

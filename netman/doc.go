@@ -9,7 +9,7 @@
 //	control.go   and what is said beside the data
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
-//	guard.go     who may call, who may listen
+//	guard.go     who may call, who may listen; keyring.go: which machines are known, with keyverbs.go, its verbs
 //	caller.go    who a caller is here; account.go and trustfile.go: may it log in, and what do users say themselves
 //	listen.go    resident servers: programs that have registered a name
 //	resident.go  those that netman itself keeps running, and the reload of servtab

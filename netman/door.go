@@ -136,6 +136,8 @@ func (v *visitor) ready(uint32) {
 		v.status(line)
 	case "listen":
 		v.listen(line)
+	case "trust":
+		v.changeTrust(line)
 	default:
 		v.refuse(fmt.Sprintf("%s is not in this version of netman", line.Verb))
 	}

@@ -15,6 +15,7 @@ type guard struct {
 	allow   map[string]*trust.Allow // of the services of servtab that have a list
 	keepers map[string]uint32       // the users of resident servers of servtab, which register the names themselves
 	reading map[string]*reading     // trust files, by owner
+	keys    keyring                 // nil: machines have no keys
 }
 
 // guardServices takes from the services of servtab who may call and register them.

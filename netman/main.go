@@ -70,7 +70,7 @@ func command() *cobra.Command {
 	flags.StringVar(&opt.pcap, "pcap", "", "write every frame to `FILE` (pcapng)")
 	root.AddCommand(statusCommand(&opt), statusVerb(&opt, "links", "show the links to other machines"),
 		statusVerb(&opt, "circuits", "show the circuits of programs and servers"), statusVerb(&opt, "services", "show what this machine offers"),
-		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt))
+		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), identityCommand(&opt), trustCommand(&opt), ncCommand(&opt), waitCommand(&opt))
 	return root
 }
 

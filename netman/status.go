@@ -24,6 +24,12 @@ func (v *visitor) status(line circuit.Line) {
 		rows = v.l.serviceStatus()
 	case "circuits":
 		rows = v.l.circuitStatus()
+	case "identity", "pins":
+		var err error
+		if rows, err = v.l.keyRows(what); err != nil {
+			v.refuse(err.Error())
+			return
+		}
 	case "", "status":
 		rows = append(rows, v.l.machineStatus())
 		rows = append(rows, v.l.linkStatus()...)

@@ -114,6 +114,25 @@ func TestReservedNames(t *testing.T) {
 	}
 }
 
+// Which machines are known is root's to say, and in mode open there is nothing to say.
+func TestKeysInOpenMode(t *testing.T) {
+	t.Parallel()
+	_, doc := peopled(t, "")
+	const none = "in mode open machines have no keys"
+	for _, verb := range []string{"accept moon", "add moon key=K", "forget moon", "replace moon", "dance moon"} {
+		if answer := knock(t, doc, people["alice"], "dnet1 trust "+verb); answer != `error "only root may say which machines are known" e=EACCES` {
+			t.Errorf("alice: trust %s: netman answers %q", verb, answer)
+		}
+		if answer := knock(t, doc, 0, "dnet1 trust "+verb); answer != `error "`+none+`" e=EINVAL` {
+			t.Errorf("root: trust %s: netman answers %q", verb, answer)
+		}
+	}
+	for args, says := range map[string]string{
+		"identity": none, "trust list": none, "trust accept moon": "trust accept: " + none, "trust": "say what", "trust add moon": "arg", "trust dance": "unknown command"} {
+		refused(t, run(t, doc, "netman", strings.Fields(args)...), says)
+	}
+}
+
 // A service's allow list lets some users of this machine in, and some of others: no other starts a server.
 func TestAllow(t *testing.T) {
 	t.Parallel()
