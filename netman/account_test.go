@@ -51,6 +51,26 @@ func TestCheckAccount(t *testing.T) {
 	}
 }
 
+// FuzzAccount: whatever the tables hold, nobody logs in whose own line of shadow says that the account is locked, or whose name has no
+// line in passwd.
+func FuzzAccount(f *testing.F) {
+	f.Add("alice", "alice:x:1:1::/:/bin/sh\n", "alice:!:1:0:9:7:7::\n")
+	f.Add("alice", "alice:x:1:1::/:/bin/sh", "alice:*:99999999999999999999:-1:9:::1:")
+	f.Add("", "::::::", "::::::::")
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, name, passwd, shadow string) {
+		if checkAccount(name, passwd, shadow, now) != nil {
+			return
+		}
+		if !strings.HasPrefix(passwd, name+":") && !strings.Contains(passwd, "\n"+name+":") {
+			t.Errorf("%q has no line in %q", name, passwd)
+		}
+		if first, _, _ := strings.Cut(shadow, "\n"); strings.HasPrefix(first, name+":!") && strings.Count(first, ":") >= 8 {
+			t.Errorf("%q is locked by %q", name, shadow)
+		}
+	})
+}
+
 // Whom a server for a caller runs as, and what it is told of that.
 func TestRunsAs(t *testing.T) {
 	if os.Getuid() != 0 {

@@ -143,13 +143,11 @@ func (s *setup) call(q question, service string) (c trust.Call, err error) {
 	if err = names.CheckUser(c.As); err != nil {
 		return c, fmt.Errorf("--as: %w", err)
 	}
-	here := c.Machine == s.machine
+	c.Authority = s.authority(c.Machine)
 	if q.authority == "" {
-		if here {
-			c.Authority = trust.Local
-		}
 		return c, nil
 	}
+	here := c.Authority == trust.Local
 	if c.Authority, err = trust.ParseAuthority(q.authority); err != nil {
 		return c, fmt.Errorf("--authority: %w", err)
 	}
@@ -157,6 +155,14 @@ func (s *setup) call(q question, service string) (c trust.Call, err error) {
 		return c, fmt.Errorf("--authority: local is that of this machine, %s, and of no other", s.machine)
 	}
 	return c, nil
+}
+
+// authority is what a machine has now, by the files; see loop.authority.
+func (s *setup) authority(machine string) trust.Authority {
+	if machine == s.machine {
+		return trust.Local
+	}
+	return trust.None
 }
 
 // trust asks the rules, and then the file of the user who is meant.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log"
 	"os"
 	"os/user"
 
@@ -37,6 +38,13 @@ func (l *loop) authority(c *node.Circuit) trust.Authority {
 		return trust.Local
 	}
 	return trust.None
+}
+
+// sayTrust says at the start when there are rules that cannot match.
+func (l *loop) sayTrust() {
+	if n := len(l.trust.rules); n > 0 {
+		log.Printf("mode open: no other machine has authority: of the %d [[trust]] rules none matches one", n)
+	}
 }
 
 // caller is a call as the rules of trust see it, wanting to be the local user as; "" leaves that to them.

@@ -161,9 +161,7 @@ func runDaemon(opt options, named bool) error {
 	}
 	log.Printf("machine %s on %s; mode open: callers are not authenticated, whoever is on this network may call",
 		setup.machine, l.addresses())
-	if n := len(setup.trust.rules); n > 0 {
-		log.Printf("mode open: no other machine has authority: of the %d [[trust]] rules none matches one", n)
-	}
+	l.sayTrust()
 	go l.spawnServers()
 	l.takeServices(setup.services)
 	l.onSignals()

@@ -62,20 +62,24 @@ const maxServers = 256
 
 // readServtab reads and checks the file. A missing file is an empty one unless it was named.
 func readServtab(path string, named bool) (*servtab, error) {
-	st := &servtab{path: path}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		return st, nil
+		return &servtab{path: path}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	st.text = string(text)
-	st.meta, err = toml.Decode(st.text, st)
+	return parseServtab(path, string(text))
+}
+
+// parseServtab reads any text. The errors name the path, and the line if it is known.
+func parseServtab(path, text string) (st *servtab, err error) {
+	st = &servtab{path: path, text: text}
+	st.meta, err = toml.Decode(text, st)
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
-		// Position.Line is one too many where a newline is at fault.
-		line := 1 + strings.Count(string(text[:min(parse.Position.Start, len(text))]), "\n")
+		// Position.Line is one too many where a newline is at fault, and Start is before the text where its first octet is.
+		line := 1 + strings.Count(text[:min(max(parse.Position.Start, 0), len(text))], "\n")
 		return nil, fmt.Errorf("%s:%d: %s", path, line, parse.Message)
 	}
 	if err != nil {
@@ -83,7 +87,7 @@ func readServtab(path string, named bool) (*servtab, error) {
 	}
 	if unknown := st.meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
-		return nil, fmt.Errorf("%s:%d: unknown key %q", path, keyLine(string(text), key), key)
+		return nil, fmt.Errorf("%s:%d: unknown key %q", path, keyLine(text, key), key)
 	}
 	return st, nil
 }

@@ -30,8 +30,12 @@ func readTrustFile(owner string, then func(*trust.File)) {
 		}
 		unix.Setfsgid(gid)
 		unix.Setfsuid(uid) // which takes the capabilities over files away
+		// Neither call tells that it failed.
 		if now, _ := unix.SetfsuidRetUid(-1); now != uid {
-			return fmt.Errorf("setfsuid: the user id is still %d", now)
+			return fmt.Errorf("netman cannot read as user %d", uid)
+		}
+		if now, _ := unix.SetfsgidRetGid(-1); now != gid {
+			return fmt.Errorf("netman cannot read as group %d", gid)
 		}
 		return nil
 	}))

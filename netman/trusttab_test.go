@@ -1,8 +1,7 @@
 package main
 
 import (
-	"os"
-	"path/filepath"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -10,22 +9,8 @@ import (
 	"dnet/netman/trust"
 )
 
-// tab reads a servtab.
-func tab(t *testing.T, text string) (*servtab, error) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "tab.toml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	st, err := readServtab(path, true)
-	if err == nil {
-		st.path = "tab"
-	}
-	return st, err
-}
-
 func TestTrustOfServtab(t *testing.T) {
-	st, err := tab(t, `
+	st, err := parseServtab("tab", `
 [[trust]]                    # line 2
 machines = ["Lab-*"]
 users = ["*"]
@@ -51,7 +36,7 @@ services = ["rx.%m", "ncu.*"]
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v\nwant %+v", got, err, want)
 	}
-	if st, err = tab(t, ""); err != nil {
+	if st, err = parseServtab("tab", ""); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := st.trust("doc"); err != nil || len(got.rules) != 0 || !got.files {
@@ -76,7 +61,7 @@ func TestTrustOfServtabErrors(t *testing.T) {
 			"tab:5: service 2 (\"y\"): allow: \"@nosuchgroup\": no group nosuchgroup"},
 		{service + "user = \"caller\"\nresident = true\n", "service 1 (\"x\"): a resident server runs before anybody calls"},
 	} {
-		st, err := tab(t, row.text)
+		st, err := parseServtab("tab", row.text)
 		if err == nil {
 			_, err = st.trust("doc")
 		}
@@ -87,11 +72,45 @@ func TestTrustOfServtabErrors(t *testing.T) {
 			t.Errorf("%.200s\nsays %v; want %s", row.text, err, row.says)
 		}
 	}
+	// What the fuzzer has found: a first octet that is none of TOML's.
+	if _, err := parseServtab("tab", "\x0f"); err == nil || !strings.Contains(err.Error(), "tab:1: ") {
+		t.Errorf("a control character says %v; want it to name line 1", err)
+	}
 	for _, text := range []string{good + "user = \"x\"\n", "[security]\ntrust_file = true\n", service + "alow = []\n"} {
-		if _, err := tab(t, text); err == nil || !strings.Contains(err.Error(), "unknown key") {
+		if _, err := parseServtab("tab", text); err == nil || !strings.Contains(err.Error(), "unknown key") {
 			t.Errorf("%s says %v; want it to know no such key", text, err)
 		}
 	}
+}
+
+// FuzzServtab: any text is refused with a message, or gives rules and services whose places are lines of it.
+func FuzzServtab(f *testing.F) {
+	f.Add("[[trust]]\nmachines = [\"moon\"]\nusers = [\"*\"]\n[[service]]\nname = \"x\"\nexec = [\"/bin/cat\"]\nallow = [\"@@\"]\n")
+	f.Add("trust = [{machines=[\"a\"], users=[\"b\"]}]\n")
+	f.Add("[[ trust ]]\n \"machines\" = [\n[[trust]]\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "exec") && strings.Contains(text, "/") {
+			return // of programs that are there or not
+		}
+		st, err := parseServtab("tab", text)
+		if err != nil {
+			return
+		}
+		rules, err := st.trust("doc")
+		if err != nil && !strings.HasPrefix(err.Error(), "tab:") {
+			t.Errorf("%q: %v", text, err)
+		}
+		for _, r := range rules.rules {
+			var line int
+			if n, _ := fmt.Sscanf(r.Where, "tab:%d", &line); n != 1 || line < 1 || line > 1+strings.Count(text, "\n") {
+				t.Errorf("%q: a rule is at %s", text, r.Where)
+			}
+			if key, err := r.Check(); err != nil {
+				t.Errorf("%q: %s: %v", text, key, err)
+			}
+		}
+		st.services("doc")
+	})
 }
 
 // A list without entries lets nobody in; no list lets everybody in.
@@ -100,7 +119,7 @@ func TestAllowOfServtab(t *testing.T) {
 		allow string
 		in    bool
 	}{{"", true}, {"allow = []\n", false}, {"allow = [\"alice@moon\"]\n", true}, {"allow = [\"bob@moon\", \"@root\"]\n", false}} {
-		st, err := tab(t, "[[service]]\nname = \"x.%m\"\nexec = [\"/bin/cat\"]\nuser = \"caller\"\n"+row.allow)
+		st, err := parseServtab("tab", "[[service]]\nname = \"x.%m\"\nexec = [\"/bin/cat\"]\nuser = \"caller\"\n"+row.allow)
 		if err != nil {
 			t.Fatal(err)
 		}
