@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,12 +31,15 @@ func (s *stranger) shares() bool { return false }
 
 func (s *stranger) offer(c *node.Circuit) bool {
 	s.l.changeRunning(s.service, +1)
-	e := &endpoint{l: s.l, c: c, phase: spawning, bytes: true, server: &server{service: s.service}}
+	e := &endpoint{l: s.l, c: c, phase: spawning, bytes: true, server: &server{service: s.service, called: *s.service}}
 	s.l.hold(c, e)
 	s.l.identify(e, s.call)
 	s.offered <- e
 	return true
 }
+
+// nobody is what a server says that was started as nobody.
+func (s *stranger) nobody() string { return fmt.Sprintf("%d none", s.service.as.uid) }
 
 // daemon is a netman without a wire in this process, whose service "who" tells what became of the caller.
 func daemon(t *testing.T, rules ...trust.Rule) (s *stranger, door string) {
@@ -75,11 +79,21 @@ func daemon(t *testing.T, rules ...trust.Rule) (s *stranger, door string) {
 	return s, door
 }
 
+// do has the loop do something, and waits until it has.
+func (s *stranger) do(f func()) {
+	done := make(chan struct{})
+	s.l.post(func() {
+		f()
+		close(done)
+	})
+	<-done
+}
+
 // ask calls as the stranger, and gives what the server says.
 func (s *stranger) ask(t *testing.T, door string, call trust.Call) (string, error) {
 	t.Helper()
 	call.Machine, call.Service = "moon", "who"
-	s.l.post(func() { s.call = call })
+	s.do(func() { s.call = call })
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c, err := dialWho(ctx, door)
@@ -112,17 +126,18 @@ func TestIdentify(t *testing.T) {
 	}
 	rule := trust.Rule{Where: "tab:7", Machines: []string{"moon"}, Users: []string{"root", "daemon", "erin"}, As: []string{"=", "root"}, Services: []string{"*"}}
 	s, door := daemon(t, rule)
+	nobody := s.nobody()
 	for _, row := range []struct {
 		name string
 		call trust.Call
 		says string
 	}{
 		{"root is named on both sides", trust.Call{User: "root", Authority: trust.Accepted}, "0 root tab:7"},
-		{"without authority", trust.Call{User: "root"}, "65534 none"},
-		{"a rule, and an account that may not log in", trust.Call{User: "daemon", Authority: trust.Secret}, "65534 none"},
-		{"a rule, and no account", trust.Call{User: "erin", Authority: trust.Accepted}, "65534 none"},
-		{"no rule, and no file", trust.Call{User: "nobody", Authority: trust.Accepted}, "65534 none"},
-		{"no rule, no file, no account", trust.Call{User: "frank", Authority: trust.Accepted}, "65534 none"},
+		{"without authority", trust.Call{User: "root"}, nobody},
+		{"a rule, and an account that may not log in", trust.Call{User: "daemon", Authority: trust.Secret}, nobody},
+		{"a rule, and no account", trust.Call{User: "erin", Authority: trust.Accepted}, nobody},
+		{"no rule, and no file", trust.Call{User: "nobody", Authority: trust.Accepted}, nobody},
+		{"no rule, no file, no account", trust.Call{User: "frank", Authority: trust.Accepted}, nobody},
 		{"another user is wanted", trust.Call{User: "erin", As: "root", Authority: trust.Secret}, "0 root tab:7"},
 	} {
 		if said, err := s.ask(t, door, row.call); err != nil || said != row.says {
@@ -131,14 +146,45 @@ func TestIdentify(t *testing.T) {
 	}
 }
 
+// What servtab says while somebody's file is read is for later calls: this one is served as it came, and not as the user that is named now.
+func TestReloadWhileAFileIsRead(t *testing.T) {
+	if os.Getuid() != 0 {
+		lab.Skip(t, "root", "only root runs servers as other users")
+	}
+	s, door := daemon(t)
+	slow, want := &reading{}, s.nobody()
+	s.do(func() { s.l.reading = map[string]*reading{"erin": slow} })
+	said := make(chan string, 1)
+	go func() {
+		text, err := s.ask(t, door, trust.Call{User: "erin", Authority: trust.Accepted})
+		if err != nil {
+			text = err.Error()
+		}
+		said <- text
+	}()
+	eventually(t, "the call waits", func() bool {
+		waits := false
+		s.do(func() { waits = len(slow.waiting) == 1 })
+		return waits
+	})
+	s.do(func() {
+		s.service.caller, s.service.as, s.service.user = false, identity{name: "root", home: "/root"}, "root"
+		s.service.argv = []string{"sh", "-c", "echo another"}
+		slow.tell(unreadFile("erin", "it is not"))
+	})
+	if text := <-said; text != want {
+		t.Errorf("the server says %q; want %q", text, want)
+	}
+}
+
 // While somebody's file is read the caller waits, and may go: then nothing is started, and nothing is left.
 func TestCallerGoesWhileItsFileIsRead(t *testing.T) {
 	s, door := daemon(t)
 	slow := &reading{}
-	s.l.post(func() { s.l.reading = map[string]*reading{"erin": slow} })
+	s.do(func() { s.l.reading = map[string]*reading{"erin": slow} })
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan error, 1)
-	s.l.post(func() { s.call = trust.Call{Machine: "moon", User: "erin", Service: "who", Authority: trust.Accepted} })
+	s.do(func() { s.call = trust.Call{Machine: "moon", User: "erin", Service: "who", Authority: trust.Accepted} })
 	go func() {
 		_, err := dialWho(ctx, door)
 		asked <- err
@@ -149,17 +195,13 @@ func TestCallerGoesWhileItsFileIsRead(t *testing.T) {
 		t.Fatal("the call is answered before it is known who calls")
 	}
 	type state struct{ holders, running, waiting int }
-	look := func(f func(l *loop)) (st state) {
-		done := make(chan state)
-		s.l.post(func() {
-			f(s.l)
-			done <- state{len(s.l.holders), s.service.running, len(slow.waiting)}
-		})
-		return <-done
+	look := func() (st state) {
+		s.do(func() { st = state{len(s.l.holders), s.service.running, len(slow.waiting)} })
+		return st
 	}
-	eventually(t, "only the server's end waits", func() bool { return look(func(*loop) {}) == state{holders: 1, running: 1, waiting: 1} })
-	look(func(*loop) { slow.tell(unreadFile("erin", "it is not")) })
-	eventually(t, "nothing is left", func() bool { return look(func(*loop) {}) == state{} })
+	eventually(t, "only the server's end waits", func() bool { return look() == state{holders: 1, running: 1, waiting: 1} })
+	s.do(func() { slow.tell(unreadFile("erin", "it is not")) })
+	eventually(t, "nothing is left", func() bool { return look() == state{} })
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

@@ -118,7 +118,7 @@ func TestKeyVerbs(t *testing.T) {
 		t.Errorf("in mode open: %v", err)
 	}
 	r := &ring{[]pinRow{{Machine: "moon", Key: "K1", How: "met"}}}
-	s.l.post(func() { s.l.keys = r })
+	s.do(func() { s.l.keys = r })
 	if says := show("identity"); says != "doc Kown\n" {
 		t.Errorf("identity: %q", says)
 	}

@@ -33,6 +33,7 @@ type service struct {
 // server is one process that serves one call.
 type server struct {
 	service *service
+	called  service         // the service as it was when the call came: servtab may be read again meanwhile
 	caller  *trust.Decision // who the caller is here, where that decides whom the server runs as
 	as      string          // the user that it runs as; "": netman's own
 	pid     int
@@ -65,7 +66,7 @@ func (l *loop) incoming(c *node.Circuit) {
 	}
 	s.calls++
 	l.changeRunning(s, +1)
-	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s}}
+	e := &endpoint{l: l, c: c, phase: spawning, bytes: s.bytes, server: &server{service: s, called: *s}}
 	l.hold(c, e)
 	if s.caller {
 		l.identify(e, l.caller(c, ""))

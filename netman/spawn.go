@@ -16,7 +16,7 @@ import (
 type spawnJob struct {
 	e        *endpoint
 	resident *resident
-	service  service         // as it was when the call came: servtab may be read again meanwhile
+	service  service         // a copy: servtab may be read again meanwhile
 	caller   *trust.Decision // who the caller is here, if that decides whom the server runs as
 	env      []string
 }
@@ -38,7 +38,7 @@ func (l *loop) spawn(e *endpoint) {
 	if e.c.Stream {
 		env = append(env, "DNET_STREAM=1")
 	}
-	job := spawnJob{e: e, service: *e.server.service, caller: e.server.caller, env: env}
+	job := spawnJob{e: e, service: e.server.called, caller: e.server.caller, env: env}
 	select {
 	case l.spawner <- job:
 	default:
