@@ -167,7 +167,7 @@ func (s *setup) authority(machine string) trust.Authority {
 
 // trust asks the rules, and then the file of the user who is meant.
 func (v *verdict) trust(s *setup, q question, call trust.Call) {
-	d := trust.Decide(s.trust.rules, call)
+	d := trust.Explain(s.trust.rules, call)
 	switch {
 	case d.Owner != "" && !s.trust.files:
 		d.Why = append(d.Why, "trust_files = false: the file of "+d.Owner+" is not asked")

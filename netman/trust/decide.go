@@ -17,7 +17,9 @@ type Decision struct {
 	Rule    string   // what decided: file:line, or Itself; "" if nothing did
 	Literal bool     // the rule names the local user by its own name: without that it must not be one with user id 0
 	Owner   string   // the local user whose ~/.dnet/trust may still decide (DecideFile); "": nobody's
-	Why     []string // what was looked at, a line each
+	Why     []string // what was looked at, a line each; nothing unless Explain was asked
+
+	explain bool
 }
 
 // Itself, as Decision.Rule, is that a caller on this machine stays the user that it is.
@@ -25,47 +27,57 @@ const Itself = "local"
 
 // Decide applies the rules of servtab. A wanted local user is allowed if any rule allows it. Where none is wanted, the caller is the local
 // user of its own name if any rule allows that, else the first user, root left out, that a rule matching the caller names literally.
-func Decide(rules []Rule, c Call) (d Decision) {
-	if why := c.refused(); why != "" {
-		d.Why = append(d.Why, why)
-		return d
+func Decide(rules []Rule, c Call) Decision {
+	var d Decision
+	d.ask(rules, &c)
+	return d
+}
+
+// Explain is Decide with the reasons, which take far longer to say than to find.
+func Explain(rules []Rule, c Call) Decision {
+	d := Decision{explain: true}
+	d.ask(rules, &c)
+	return d
+}
+
+func (d *Decision) ask(rules []Rule, c *Call) {
+	if c.mute() {
+		d.say(c.refused)
+		return
 	}
-	as := c.wanted()
-	if c.Authority == Local && as == c.User {
-		d.decide(as, Itself, true, "the caller is on this machine, and stays who it is")
-		return d
+	local := c.wanted()
+	if c.Authority == Local && local == c.User {
+		d.decide(local, Itself, true)
+		d.say(func() string { return "the caller is on this machine, and stays who it is" })
+		return
 	}
 	for i := range rules {
 		r := &rules[i]
-		yes, why := r.allows(&c, as)
-		if yes {
-			d.decide(as, r.Where, matchLiteral(r.As, as), fmt.Sprintf("%s: yes: %s", r.Where, why))
-			return d
+		misfit := r.misfit(c, local)
+		d.say(func() string { return r.words(misfit, c, local) })
+		if misfit == all {
+			d.decide(local, r.Where, matchLiteral(r.As, local))
+			return
 		}
-		d.Why = append(d.Why, fmt.Sprintf("%s: no: %s", r.Where, why))
 	}
 	if len(rules) == 0 {
-		d.Why = append(d.Why, "servtab has no [[trust]]")
+		d.say(func() string { return "servtab has no [[trust]]" })
 	}
 	if c.As == "" {
-		d.otherName(rules, &c)
+		d.otherName(rules, c)
 	}
-	if d.User == "" && as != root {
-		d.Owner = as
+	if d.User == "" && local != root {
+		d.Owner = local
 	}
-	return d
 }
 
 // otherName looks for a rule that gives the caller another name than its own.
 func (d *Decision) otherName(rules []Rule, c *Call) {
 	for i := range rules {
 		r := &rules[i]
-		as := r.first()
-		if as == "" {
-			continue
-		}
-		if yes, why := r.allows(c, as); yes {
-			d.decide(as, r.Where, true, fmt.Sprintf("%s: yes: %s, whom as names first", r.Where, why))
+		if local := r.first(); local != "" && r.misfit(c, local) == all {
+			d.decide(local, r.Where, true)
+			d.say(func() string { return r.words(all, c, local) + ", whom as names first" })
 			return
 		}
 	}
@@ -75,36 +87,37 @@ func (d *Decision) otherName(rules []Rule, c *Call) {
 func DecideFile(d Decision, f *File, c Call) Decision {
 	owner := d.Owner
 	d.Owner = ""
-	if owner == "" || f.Owner != owner || owner == root || c.refused() != "" || c.wanted() != owner {
+	if owner == "" || f.Owner != owner || owner == root || c.mute() || c.wanted() != owner {
 		return d
 	}
 	if f.Unread != "" {
-		d.Why = append(d.Why, fmt.Sprintf("%s: no: %s", f.Path, f.Unread))
+		d.say(func() string { return f.Path + ": no: " + f.Unread })
 		return d
 	}
-	for _, line := range f.Lines {
-		where := fmt.Sprintf("%s:%d", f.Path, line.Number)
-		switch {
-		case line.Bad != "":
-			d.Why = append(d.Why, fmt.Sprintf("%s: no: %s", where, line.Bad))
-		case !match(line.Machine, c.Machine):
-			d.Why = append(d.Why, fmt.Sprintf("%s: no: the machine %s is not %s", where, c.Machine, line.Machine))
-		case line.User != c.User:
-			d.Why = append(d.Why, fmt.Sprintf("%s: no: the caller %s is not %s", where, c.User, line.User))
-		default:
-			d.decide(owner, where, false, fmt.Sprintf("%s: yes: %s lets %s@%s be %s", where, owner, c.User, c.Machine, owner))
+	for i := range f.Lines {
+		line := &f.Lines[i]
+		where := func() string { return fmt.Sprintf("%s:%d", f.Path, line.Number) }
+		d.say(func() string { return where() + ": " + line.words(owner, &c) })
+		if line.fits(&c) {
+			d.decide(owner, where(), false)
 			return d
 		}
 	}
 	if len(f.Lines) == 0 {
-		d.Why = append(d.Why, fmt.Sprintf("%s: no: it has no lines", f.Path))
+		d.say(func() string { return f.Path + ": no: it has no lines" })
 	}
 	return d
 }
 
-func (d *Decision) decide(user, rule string, literal bool, why string) {
+func (d *Decision) decide(user, rule string, literal bool) {
 	d.User, d.Rule, d.Literal = user, rule, literal
-	d.Why = append(d.Why, why)
+}
+
+// say adds a reason, if reasons are asked for.
+func (d *Decision) say(why func() string) {
+	if d.explain {
+		d.Why = append(d.Why, why())
+	}
 }
 
 // wanted is the local user that is asked about first.
@@ -115,7 +128,9 @@ func (c *Call) wanted() string {
 	return c.As
 }
 
-// refused says why no rule whatever could match.
+// mute tells that no rule whatever could match: the machine has no authority, the user no name. refused says why.
+func (c *Call) mute() bool { return c.Authority == None || isNumber(c.User) }
+
 func (c *Call) refused() string {
 	switch {
 	case c.Authority == None:

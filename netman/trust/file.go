@@ -72,3 +72,21 @@ func parseLine(number int, owner string, words []string) Line {
 	}
 	return l
 }
+
+// fits tells whether the line lets the caller be the file's owner.
+func (l *Line) fits(c *Call) bool {
+	return l.Bad == "" && match(l.Machine, c.Machine) && l.User == c.User
+}
+
+// words says why it does, or does not.
+func (l *Line) words(owner string, c *Call) string {
+	switch {
+	case l.Bad != "":
+		return "no: " + l.Bad
+	case !match(l.Machine, c.Machine):
+		return fmt.Sprintf("no: the machine %s is not %s", c.Machine, l.Machine)
+	case l.User != c.User:
+		return fmt.Sprintf("no: the caller %s is not %s", c.User, l.User)
+	}
+	return fmt.Sprintf("yes: %s lets %s@%s be %s", owner, c.User, c.Machine, owner)
+}

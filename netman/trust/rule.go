@@ -74,24 +74,50 @@ func checkAs(pattern string) error {
 	return checkUser(pattern)
 }
 
-// allows tells whether the caller may be the local user, and in words why, or why not.
-func (r *Rule) allows(c *Call, as string) (yes bool, why string) {
+// part is a key of a rule.
+type part uint8
+
+const (
+	all part = iota // of them
+	machines
+	users
+	services
+	as
+)
+
+// misfit is the first part of the rule that does not match a caller who wants to be the local user: all if each does.
+func (r *Rule) misfit(c *Call, local string) part {
 	switch {
 	case !matchAny(r.Machines, c.Machine):
-		return false, fmt.Sprintf("the machine %s is not in machines = %s", c.Machine, list(r.Machines))
+		return machines
 	case !matchUser(r.Users, c.User):
-		return false, fmt.Sprintf("the caller %s is not in users = %s%s", c.User, list(r.Users), rootToo(c.User, r.Users))
+		return users
 	case !matchAny(r.Services, c.Service):
-		return false, fmt.Sprintf("the service %s is not in services = %s", c.Service, list(r.Services))
-	case !r.matchAs(c.User, as):
-		return false, fmt.Sprintf("the local user %s is not in as = %s%s", as, list(r.As), rootToo(as, r.As))
+		return services
+	case !r.matchAs(c.User, local):
+		return as
 	}
-	return true, fmt.Sprintf("%s@%s may be %s in %s", c.User, c.Machine, as, c.Service)
+	return all
 }
 
-func (r *Rule) matchAs(user, as string) bool {
+// words says why a rule matches, or which part does not.
+func (r *Rule) words(p part, c *Call, local string) string {
+	switch p {
+	case machines:
+		return fmt.Sprintf("%s: no: the machine %s is not in machines = %s", r.Where, c.Machine, list(r.Machines))
+	case users:
+		return fmt.Sprintf("%s: no: the caller %s is not in users = %s%s", r.Where, c.User, list(r.Users), rootToo(c.User, r.Users))
+	case services:
+		return fmt.Sprintf("%s: no: the service %s is not in services = %s", r.Where, c.Service, list(r.Services))
+	case as:
+		return fmt.Sprintf("%s: no: the local user %s is not in as = %s%s", r.Where, local, list(r.As), rootToo(local, r.As))
+	}
+	return fmt.Sprintf("%s: yes: %s@%s may be %s in %s", r.Where, c.User, c.Machine, local, c.Service)
+}
+
+func (r *Rule) matchAs(user, local string) bool {
 	for _, p := range r.As {
-		if p == Same && user == as && as != root || p != Same && matchUser([]string{p}, as) {
+		if p == Same && user == local && local != root || p != Same && isUser(p, local) {
 			return true
 		}
 	}
@@ -111,11 +137,15 @@ func (r *Rule) first() string {
 // matchUser is matchAny where root is matched by its own name only.
 func matchUser(patterns []string, user string) bool {
 	for _, p := range patterns {
-		if match(p, user) && (user != root || p == root) {
+		if isUser(p, user) {
 			return true
 		}
 	}
 	return false
+}
+
+func isUser(pattern, user string) bool {
+	return match(pattern, user) && (user != root || pattern == root)
 }
 
 func matchAny(patterns []string, text string) bool {

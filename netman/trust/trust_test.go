@@ -94,7 +94,7 @@ func TestDecide(t *testing.T) {
 			if row.call.Service == "" {
 				row.call.Service = "rx.doc"
 			}
-			d := Decide(row.rules, row.call)
+			d := Explain(row.rules, row.call)
 			if d.User != row.user || (d.Rule == "") != (row.user == "") {
 				t.Errorf("it is %q by %q; want %q\n%s", d.User, d.Rule, row.user, strings.Join(d.Why, "\n"))
 			}
@@ -108,7 +108,7 @@ func TestDecide(t *testing.T) {
 // Why has a line for each rule up to the one that decides, with where it stands.
 func TestDecideSaysWhy(t *testing.T) {
 	rules := []Rule{rule("t:3", "sun", "alice"), rule("t:7", "moon", "bob"), rule("t:11", "moon", "*"), rule("t:15", "*", "*")}
-	d := Decide(rules, Call{Machine: "moon", User: "alice", Service: "rx.doc", Authority: Accepted})
+	d := Explain(rules, Call{Machine: "moon", User: "alice", Service: "rx.doc", Authority: Accepted})
 	want := []string{
 		`t:3: no: the machine moon is not in machines = ["sun"]`,
 		`t:7: no: the caller alice is not in users = ["bob"]`,
@@ -126,7 +126,7 @@ func TestDecideLiteral(t *testing.T) {
 		wanted  string
 		literal bool
 	}{{"=", "", false}, {"*", "", false}, {"* alice", "", true}, {"to*", "toor", false}, {"toor", "toor", true}, {"build", "", true}} {
-		d := Decide([]Rule{rule("t:1", "*", "*", row.as)}, Call{Machine: "moon", User: "alice", As: row.wanted, Service: "x", Authority: Secret})
+		d := Explain([]Rule{rule("t:1", "*", "*", row.as)}, Call{Machine: "moon", User: "alice", As: row.wanted, Service: "x", Authority: Secret})
 		if d.User == "" || d.Literal != row.literal {
 			t.Errorf("as = %q: %q, literal %v; want %v", row.as, d.User, d.Literal, row.literal)
 		}
@@ -193,7 +193,7 @@ func TestDecideFile(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			row.call.Service = "rx.doc"
-			d := DecideFile(Decide(nil, row.call), file, row.call)
+			d := DecideFile(Explain(nil, row.call), file, row.call)
 			if d.User != row.user || !strings.Contains(strings.Join(d.Why, "\n"), row.says) || d.Literal {
 				t.Errorf("it is %q: %q; want %q: %q", d.User, d.Why, row.user, row.says)
 			}
@@ -217,7 +217,7 @@ func TestOwner(t *testing.T) {
 		{Call{User: "alice", Authority: Secret}, []Rule{rule("t:1", "*", "*")}, ""},
 	} {
 		row.call.Machine, row.call.Service = "moon", "rx.doc"
-		if d := Decide(row.rules, row.call); d.Owner != row.owner {
+		if d := Explain(row.rules, row.call); d.Owner != row.owner {
 			t.Errorf("%+v: %q's file is asked; want %q's", row.call, d.Owner, row.owner)
 		}
 	}
@@ -235,7 +235,7 @@ func TestOwner(t *testing.T) {
 	}
 	unread := &File{Owner: "alice", Path: "/home/alice/.dnet/trust", Unread: "others may write to it", Lines: []Line{{Number: 1, Machine: "*", User: "alice"}}}
 	call.User = "alice"
-	if d := DecideFile(Decide(nil, call), unread, call); d.User != "" || !strings.Contains(strings.Join(d.Why, "\n"), "others may write to it") {
+	if d := DecideFile(Explain(nil, call), unread, call); d.User != "" || !strings.Contains(strings.Join(d.Why, "\n"), "others may write to it") {
 		t.Errorf("a file that must not be read makes the caller %q: %q", d.User, d.Why)
 	}
 }

@@ -2,22 +2,22 @@ package main
 
 var trustMutants = []mutant{
 	{
-		"root by wildcard", "netman/trust/rule.go", "if match(p, user) && (user != root || p == root) {", "if match(p, user) {",
+		"root by wildcard", "netman/trust/rule.go", "return match(pattern, user) && (user != root || pattern == root)", "return match(pattern, user)",
 		"A wildcard stands for root, too.",
 	}, {
-		"root by =", "netman/trust/rule.go", "p == Same && user == as && as != root ||", "p == Same && user == as ||",
+		"root by =", "netman/trust/rule.go", "p == Same && user == local && local != root ||", "p == Same && user == local ||",
 		"The same name is root's, too.",
 	}, {
 		"root first", "netman/trust/rule.go", "literal(p) && p != root {", "literal(p) {",
 		"A caller who asks for nobody is root.",
 	}, {
-		"authority", "netman/trust/decide.go", "\tcase c.Authority == None:\n", "\tcase false:\n",
+		"authority", "netman/trust/decide.go", "return c.Authority == None || isNumber(c.User)", "return isNumber(c.User)",
 		"A machine that nobody has accepted is trusted.",
 	}, {
-		"numbers", "netman/trust/decide.go", "\tcase isNumber(c.User):\n", "\tcase false:\n",
+		"numbers", "netman/trust/decide.go", "return c.Authority == None || isNumber(c.User)", "return c.Authority == None || c.User == \"\"",
 		"A user without a name is whoever has the number as a name here.",
 	}, {
-		"itself", "netman/trust/decide.go", "if c.Authority == Local && as == c.User {", "if c.Authority == Local {",
+		"itself", "netman/trust/decide.go", "if c.Authority == Local && local == c.User {", "if c.Authority == Local {",
 		"A caller on this machine is whoever it wants to be.",
 	}, {
 		"whose file", "netman/trust/decide.go", " || c.wanted() != owner {", " {",
@@ -26,7 +26,7 @@ var trustMutants = []mutant{
 		"not read", "netman/trust/decide.go", "if f.Unread != \"\" {", "if false {",
 		"A file that must not be believed is.",
 	}, {
-		"bad lines", "netman/trust/decide.go", "\t\tcase line.Bad != \"\":\n", "\t\tcase false:\n",
+		"bad lines", "netman/trust/file.go", "return l.Bad == \"\" && match(", "return match(",
 		"A line that is wrong counts.",
 	}, {
 		"users here", "netman/trust/allow.go", "ok = here && match(e.user, c.User)", "ok = match(e.user, c.User)",
