@@ -3,17 +3,18 @@
 # make test       everything that is tested; the last line says what was skipped, for want of what
 # make bench fuzz sim soak race mutants install clean
 #
-# The parts of `make test` are targets too: tidy vet unit fuzz sim machines demo-test.
+# The parts of `make test` are targets too: tidy vet vuln unit fuzz sim machines demo-test.
 
 COMMANDS = netman rx
 GO       = go
 PREFIX   = /usr/local
 SEEDS    = 500
 FUZZTIME = 3s
+VULNDB   = https://vuln.go.dev
 SHELL    = /bin/bash
 .SHELLFLAGS = -e -o pipefail -c
 
-.PHONY: all test demo bench fuzz sim soak race mutants install clean tests tidy vet unit machines demo-test bin/demo
+.PHONY: all test demo bench fuzz sim soak race mutants install clean tests tidy vet vuln unit machines demo-test bin/demo
 
 all:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ $(COMMANDS:%=./%)
@@ -35,13 +36,25 @@ test:
 		echo "skipped here: nothing"; \
 	fi
 
-tests: tidy vet unit fuzz sim machines demo-test
+tests: tidy vet vuln unit fuzz sim machines demo-test
 
 tidy:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not as gofmt has it: $$unformatted"; exit 1; fi
 
 vet:
 	$(GO) vet ./...
+
+# Known vulnerabilities in what the commands are made of. The database is on the network. Where it cannot be reached that is said in the
+# last line, and is no failure, with CI set neither: nothing that could be installed would mend it.
+vuln:
+	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; \
+	$(GO) build -o $$dir/govulncheck golang.org/x/vuln/cmd/govulncheck; \
+	status=0; timeout 5 $$dir/govulncheck -db $(VULNDB) -scan module >$$dir/out 2>&1 || status=$$?; \
+	if [ $$status = 124 ] || grep -q '^govulncheck: fetching vulnerabilities' $$dir/out; then \
+		echo "govulncheck: the vulnerability database cannot be reached" | tee -a $${DNET_SKIPS:-/dev/null}; \
+	else \
+		$$dir/govulncheck -db $(VULNDB) ./...; \
+	fi
 
 # Everything but what needs machines.
 unit:

@@ -26,6 +26,7 @@ var policy = map[string]string{
 	"netman/hdlc":  "",
 	"netman/names": "",
 	"netman/node":  "netman/hdlc netman/names x25",
+	"netman/trust": "",
 	"netman/sim":   "netman/hdlc netman/names netman/node x25",
 
 	// Shared by commands.
@@ -34,7 +35,7 @@ var policy = map[string]string{
 	"circuit/circuittest": "circuit x25 golang.org/x/sys",
 
 	// Commands.
-	"netman": "* circuit ether netman/fusedev netman/hdlc netman/rawcall netman/names netman/node x25 " +
+	"netman": "* circuit ether netman/fusedev netman/hdlc netman/rawcall netman/names netman/node netman/trust x25 " +
 		"github.com/BurntSushi/toml github.com/elastic/go-seccomp-bpf github.com/spf13/cobra golang.org/x/sys",
 	"netman/fusedev": "github.com/hanwen/go-fuse golang.org/x/sys",
 	"netman/rawcall": "golang.org/x/sys",
@@ -53,7 +54,7 @@ var policy = map[string]string{
 const inTests = "google.golang.org/grpc test/lab circuit/circuittest pgregory.net/rapid github.com/rogpeppe/go-internal golang.org/x/net golang.org/x/sys"
 
 // pure packages have no I/O, clock, goroutine, channel or lock: the same input gives the same output, in the daemon and in the simulator.
-var pure = map[string]bool{"x25": true, "netman/hdlc": true, "netman/names": true, "netman/node": true}
+var pure = map[string]bool{"x25": true, "netman/hdlc": true, "netman/names": true, "netman/node": true, "netman/trust": true}
 
 // pureImports is what a pure package may import of the standard library.
 const pureImports = "bytes encoding/binary errors fmt math/bits slices sort strings time"

@@ -23,11 +23,20 @@ func statusCommand(opt *options) *cobra.Command {
 
 // statusVerb is one of the verbs that show a part of the state.
 func statusVerb(opt *options, what, short string) *cobra.Command {
+	return rowsVerb(func() string { return opt.door }, what, short)
+}
+
+// keyVerb is one of those that ask the keeper.
+func keyVerb(opt *options, what, short string) *cobra.Command {
+	return rowsVerb(func() string { return trustDoor(opt.door) }, what, short)
+}
+
+func rowsVerb(door func() string, what, short string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: what, Short: short, Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			rows, err := askStatus(opt.door, what)
+			rows, err := askStatus(door(), what)
 			if err != nil {
 				return err
 			}
@@ -82,6 +91,7 @@ func printStatus(w io.Writer, rows []json.RawMessage) error {
 		"station":   "MACHINE\tSTATION\tHEARD",
 		"interface": "INTERFACE\tSTATION\tUSED\tMTU\tSENT\tRECEIVED\tWHY NOT",
 		"service":   "SERVICE\tMODE\tRUNNING\tMAX\tCALLS\tREFUSED",
+		"pin":       "MACHINE\tKEY\tACCEPTED\tHOW\tREFUSED",
 		"circuit":   "CIRCUIT\tOTHER END\tSIDE\tLCI\tUSER\tPID\tHELD\tDIRECT",
 	}
 	for i, raw := range rows {
@@ -106,32 +116,21 @@ func printStatus(w io.Writer, rows []json.RawMessage) error {
 func printRow(out io.Writer, kind string, raw []byte) error {
 	switch kind {
 	case "machine":
-		var r machineRow
-		if err := json.Unmarshal(raw, &r); err != nil {
-			return err
-		}
-		state := "up"
-		if !r.Up {
-			state = "claiming its name"
-		}
-		fmt.Fprintf(out, "%s: %s for %s, mode %s\n", r.Machine, state, seconds(r.Seconds), r.Mode)
-		for _, s := range r.Stations {
-			fmt.Fprintf(out, "  %s\n", s)
-		}
-		for _, c := range r.Clashes {
-			fmt.Fprintf(out, "  %s\n", c)
-		}
-		if r.Traces > 0 {
-			fmt.Fprintf(out, "  its frames are shown to %d programs (netman trace)\n", r.Traces)
-		}
+		return printMachine(out, raw)
 	case "counters":
-		var r countersRow
+		return printCounters(out, raw)
+	case "identity":
+		var r identityRow
 		if err := json.Unmarshal(raw, &r); err != nil {
 			return err
 		}
-		for _, name := range sortedKeys(r.Counters) {
-			fmt.Fprintf(out, "%d\t%s\n", r.Counters[name], name)
+		fmt.Fprintf(out, "%s %s\n", r.Machine, r.Key)
+	case "pin":
+		var r pinRow
+		if err := json.Unmarshal(raw, &r); err != nil {
+			return err
 		}
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\t%s\n", r.Machine, r.Key, map[bool]string{true: "yes", false: "no"}[r.Accepted], r.How, r.Refused)
 	case "link":
 		var r linkRow
 		if err := json.Unmarshal(raw, &r); err != nil {
@@ -203,4 +202,37 @@ func stationsOf(door string) (map[string][]string, error) {
 		}
 	}
 	return stations, nil
+}
+
+func printCounters(out io.Writer, raw []byte) error {
+	var r countersRow
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(r.Counters) {
+		fmt.Fprintf(out, "%d\t%s\n", r.Counters[name], name)
+	}
+	return nil
+}
+
+func printMachine(out io.Writer, raw []byte) error {
+	var r machineRow
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return err
+	}
+	state := "up"
+	if !r.Up {
+		state = "claiming its name"
+	}
+	fmt.Fprintf(out, "%s: %s for %s, mode %s\n", r.Machine, state, seconds(r.Seconds), r.Mode)
+	for _, s := range r.Stations {
+		fmt.Fprintf(out, "  %s\n", s)
+	}
+	for _, c := range r.Clashes {
+		fmt.Fprintf(out, "  %s\n", c)
+	}
+	if r.Traces > 0 {
+		fmt.Fprintf(out, "  its frames are shown to %d programs (netman trace)\n", r.Traces)
+	}
+	return nil
 }

@@ -42,7 +42,7 @@ func (v *visitor) listenComplex(name string, shared bool) {
 	}
 	defer unix.Close(pair[1])
 	srv := &complexServer{l: l, door: v.desc, packets: &desc{fd: pair[0]}, shared: shared}
-	s, errno, why := l.register(name, srv)
+	s, errno, why := l.register(name, v.uid, srv)
 	if s == nil {
 		unix.Close(pair[0])
 		v.fail(errno, why)

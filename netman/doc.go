@@ -26,14 +26,16 @@
 //	fileserve.go servers whose program opens a file for each call
 //	holder.go    who holds circuits for programs, and who takes calls
 //	service.go   what servtab offers: who may take a call, and when
+//	guard.go     who may call, who may listen; keyring.go: which machines are known, with keyverbs.go, its verbs
+//	caller.go    who a caller is here; account.go and trustfile.go: may it log in, and what do users say themselves
 //	listen.go    resident servers: programs that have registered a name
 //	complex.go   those that have all their circuits on one descriptor
 //	shares.go    limits of which nobody may have all
-//	servtab.go   servtab.toml
+//	servtab.go   servtab.toml; trusttab.go: its rules of trust
 //	status.go    what netman tells of itself
 //	doctor.go    why machines do not see each other: this one; doctorway.go: the way to another
 //	trace.go     and the frames that it shows to those who trace
-//	main.go      the command line; client.go, traceverb.go and verbs.go are the verbs that ask a running netman
+//	main.go      the command line; client.go, traceverb.go and verbs.go are the verbs that ask a running netman, check.go the one that asks none
 //
 // What may take long (rendering status) is done by other goroutines, which hand their result to the loop.
 package main

@@ -16,6 +16,7 @@ type visitor struct {
 	desc  *desc
 	uid   uint32
 	user  string // of uid
+	pass  uint64 // by which the keeper knows it again
 	admin bool   // root, netman's own user, or of the group dnet
 }
 
@@ -28,7 +29,7 @@ const (
 
 // admit lets a visitor in, whom the keeper has asked who it is.
 func (l *loop) admit(m *memo, fd int) {
-	v := &visitor{l: l, uid: m.UID, user: m.User, admin: m.Admin}
+	v := &visitor{l: l, uid: m.UID, user: m.User, pass: m.Pass, admin: m.Admin}
 	if !l.visitors.take(v.who()) {
 		l.count("door: visitors turned away")
 		unix.Close(fd)
@@ -116,7 +117,7 @@ func (v *visitor) await(c *node.Circuit, err error) {
 		v.refuse(err.Error())
 		return
 	}
-	e := &endpoint{l: v.l, c: c, control: v.desc, asks: v.who()}
+	e := &endpoint{l: v.l, c: c, pass: v.pass, control: v.desc, asks: v.who()}
 	v.desc.ready = e.controlReady
 	v.l.hold(c, e)
 }

@@ -56,6 +56,7 @@ type endpoint struct {
 	caller *endpoint // a server's: the one to be joined with
 
 	server     *server     // the transient server behind it, if there is one
+	pass       uint64      // by which the keeper knows the caller again
 	asks       string      // who waits for the answer to its call; empty: nobody any more
 	seen       bool        // the resident server has said something of the call
 	offer      *listener   // the resident server behind it, if there is one
@@ -192,7 +193,7 @@ func (e *endpoint) row() circuitRow {
 	}
 	row := circuitRowOf(e.c, side)
 	if e.server != nil {
-		row.PID = e.server.pid
+		row.PID, row.As = e.server.pid, e.server.as
 	}
 	if e.joint != nil {
 		row.Direct, row.Held = true, e.joint.held(side == "caller")

@@ -39,7 +39,7 @@ func (m *mount) serve(f *file, name string, uid uint32) unix.Errno {
 	if s == nil {
 		s = &fileServer{m: m, uid: uid}
 		var errno string
-		if s.service, errno, _ = m.l.register(name, s); s.service == nil {
+		if s.service, errno, _ = m.l.register(name, uid, s); s.service == nil {
 			return unix.Errno(map[string]unix.Errno{"EADDRINUSE": unix.EADDRINUSE, "EINVAL": unix.EINVAL}[errno])
 		}
 		m.servers[name] = s

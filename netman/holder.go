@@ -42,8 +42,12 @@ type acceptor interface {
 	shares() bool
 }
 
-// register gives a name to an acceptor: to one alone, unless all who have it share. It returns the service, or the errno and why not.
-func (l *loop) register(name string, a acceptor) (s *service, errno, why string) {
+// register gives a name to an acceptor of a user's: to one alone, unless all who have it share. It returns the service, or the errno and
+// why not.
+func (l *loop) register(name string, uid uint32, a acceptor) (s *service, errno, why string) {
+	if why := l.mayListen(name, uid); why != "" {
+		return nil, "EACCES", why
+	}
 	s = l.services[name]
 	switch {
 	case s == nil:

@@ -20,15 +20,21 @@ import (
 // nothing from the network; that does the wire, a process of its own without any right (wire.go), which asks the keeper for what it
 // needs. Whatever the wire asks is checked against servtab, since it may have been taken over by whoever speaks on the network.
 type keeper struct {
-	opt    options
-	setup  *setup
-	door   *keptDoor
-	mount  *keptMount // nil: circuits are not files
-	line   *memoLine
-	wire   *exec.Cmd
-	starts chan func()
+	opt       options
+	setup     *setup
+	door      *keptDoor
+	trustDoor *keptDoor  // beside it, see trustDoor
+	keys      keyring    // nil: machines have no keys
+	mount     *keptMount // nil: circuits are not files
+	line      *memoLine
+	wire      *exec.Cmd
+	starts    chan func()
+
+	files trustFiles
 
 	mu        sync.Mutex
+	trust     trustRules
+	passes    passes
 	services  map[string]*program
 	running   map[string]int      // servers, by service
 	servers   map[uint64]*process // by the wire's number for them
@@ -50,8 +56,8 @@ const goodbye = 5 * time.Second
 // runKeeper is netman until it is told to go.
 func runKeeper(opt options, setup *setup) error {
 	k := &keeper{
-		opt: opt, setup: setup, services: setup.services, running: map[string]int{}, servers: map[uint64]*process{},
-		starts: make(chan func()), users: userNames{},
+		opt: opt, setup: setup, services: setup.services, trust: setup.trust, running: map[string]int{}, servers: map[uint64]*process{},
+		starts: make(chan func()),
 	}
 	go k.startThread()
 	var err error
@@ -59,6 +65,10 @@ func runKeeper(opt options, setup *setup) error {
 		return err
 	}
 	defer k.door.close()
+	if k.trustDoor, err = openTrustDoor(trustDoor(opt.door)); err != nil {
+		return err
+	}
+	defer k.trustDoor.close()
 	if k.mount, err = openMount(setup.netphys, setup.netphysNamed); err != nil {
 		return err
 	}
@@ -79,7 +89,9 @@ func runKeeper(opt options, setup *setup) error {
 		return k.wireEnded(err)
 	}
 	k.onSignals()
+	k.sayTrust()
 	go k.serveDoor()
+	go k.serveTrust()
 	k.takeResidents(setup.services)
 	for {
 		m, err := k.line.receive()
@@ -154,7 +166,7 @@ func (k *keeper) tellSetup(ports []*openPort) error {
 	s := k.setup
 	w := &wireSetup{
 		Machine: s.machine, Door: k.opt.door, Tolerance: s.tolerance, Ethertype: s.wire.ethertype, Ifaces: s.wire.ifaces,
-		Faults: k.opt.faults, Trace: k.opt.trace, Capture: s.capture != nil,
+		Faults: k.opt.faults, Trace: k.opt.trace, Capture: s.capture != nil, Owner: uint32(os.Getuid()),
 	}
 	if os.Geteuid() == 0 {
 		w.Root = true
@@ -184,7 +196,8 @@ func (k *keeper) tellServices(services map[string]*program) error {
 	for _, name := range sortedKeys(services) {
 		s := services[name]
 		offer := serviceOffer{
-			Name: s.name, Argv: s.argv, Bytes: s.bytes, As: s.as.name, Max: s.max, Resident: s.resident, Indirect: s.indirect,
+			Name: s.name, Argv: s.argv, Bytes: s.bytes, As: s.shownUser(), Max: s.max, Resident: s.resident, Indirect: s.indirect,
+			UID: s.as.uid, Guarded: s.allow != nil,
 		}
 		if err := k.line.send(&memo{Kind: "service", Offer: offer}); err != nil {
 			return err
@@ -231,7 +244,9 @@ func (k *keeper) end() {
 func (k *keeper) serve(m *memo) {
 	switch m.Kind {
 	case "start":
-		k.start(m)
+		go k.start(m) // which may wait for a trust file, and then for the server's end
+	case "may":
+		go k.may(m)
 	case "signal":
 		k.signal(m)
 	case "open":
@@ -269,15 +284,19 @@ func (k *keeper) onSignals() {
 func (k *keeper) reload() {
 	st, err := readServtab(k.opt.servtab, true)
 	var services map[string]*program
+	var rules trustRules
 	if err == nil {
 		services, err = st.services(k.setup.machine)
+	}
+	if err == nil {
+		rules, err = st.trust(k.setup.machine)
 	}
 	if err != nil {
 		log.Printf("reload: %v; nothing is changed", err)
 		return
 	}
 	k.mu.Lock()
-	k.services = services
+	k.services, k.trust = services, rules
 	k.mu.Unlock()
 	if err := k.tellServices(services); err != nil {
 		log.Printf("reload: %v", err)
@@ -285,6 +304,26 @@ func (k *keeper) reload() {
 	}
 	k.takeResidents(services) // whose names are free now
 	log.Printf("reload: %s: %d services", k.opt.servtab, len(services))
+}
+
+// shownUser is whom the servers of a program run as, for status.
+func (p *program) shownUser() string {
+	if p.caller {
+		return callerUser
+	}
+	return p.as.name
+}
+
+// rules are those of trust, as servtab has them now.
+func (k *keeper) rules() trustRules {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.trust
+}
+
+// logf writes a line that a caller can cause: at most one a minute for one reason and source... of the same text.
+func (k *keeper) logf(format string, args ...any) {
+	log.Printf(format, args...)
 }
 
 // powerless is the user and the group that the wire becomes: dnet, or else nobody.

@@ -45,6 +45,15 @@ func openDoor(path string) (*keptDoor, error) {
 	return &keptDoor{path: path, lock: lock, fd: fd}, nil
 }
 
+// openTrustDoor makes the other one, which the lock of the first holds too.
+func openTrustDoor(path string) (*keptDoor, error) {
+	fd, err := listenSeqpacket(path)
+	if err != nil {
+		return nil, fmt.Errorf("door %s: %w", path, err)
+	}
+	return &keptDoor{path: path, fd: fd}, nil
+}
+
 // maxSocketPath is the longest path of a Unix socket, in octets (unix(7)).
 const maxSocketPath = 107
 
@@ -83,7 +92,9 @@ func listenSeqpacket(path string) (int, error) {
 // close takes the socket away. The lock file stays, so that two netmans never lock different files.
 func (d *keptDoor) close() {
 	os.Remove(d.path)
-	d.lock.Close()
+	if d.lock != nil {
+		d.lock.Close()
+	}
 }
 
 // serveDoor lets visitors in: it asks the kernel who they are, which nobody can say otherwise, and hands them to the wire.
@@ -106,8 +117,9 @@ func (k *keeper) serveDoor() {
 		if err == nil {
 			k.mu.Lock()
 			u := k.users.of(cred.Uid)
+			pass := k.passes.give(u)
 			k.mu.Unlock()
-			err = k.line.send(&memo{Kind: "visitor", UID: cred.Uid, User: u, Admin: k.administers(fd, cred)}, fd)
+			err = k.line.send(&memo{Kind: "visitor", UID: cred.Uid, User: u, Pass: pass, Admin: k.administers(fd, cred)}, fd)
 		}
 		unix.Close(fd)
 	}
@@ -133,22 +145,30 @@ func (k *keeper) administers(fd int, cred *unix.Ucred) bool {
 	return slices.Contains(append(more, cred.Gid), gid)
 }
 
-// userNames remembers the names of the users that called; the file is read once for each.
-type userNames map[uint32]string
+// userNames remembers the names of the users that called, as long as the file with the names stays as it is: a number that is given to
+// another user must not call by the name of the one before.
+type userNames struct {
+	byID map[uint32]string
+	file unix.Stat_t
+}
 
 // of is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
-func (all userNames) of(uid uint32) string {
-	if name, ok := all[uid]; ok {
+func (u *userNames) of(uid uint32) string {
+	var file unix.Stat_t
+	unix.Stat("/etc/passwd", &file)
+	file.Atim = unix.Timespec{}
+	if u.file != file || len(u.byID) >= 4096 {
+		u.file, u.byID = file, map[uint32]string{}
+	}
+	if name, ok := u.byID[uid]; ok {
 		return name
 	}
 	name := strconv.Itoa(int(uid))
-	if u, err := user.LookupId(name); err == nil && names.CheckUser(u.Username) == nil {
-		name = u.Username
+	if entry, err := user.LookupId(name); err == nil && names.CheckUser(entry.Username) == nil {
+		name = entry.Username
 	} else if err != nil {
 		log.Printf("caller: no name for user %d: calling as %q", uid, name)
 	}
-	if len(all) < 4096 {
-		all[uid] = name
-	}
+	u.byID[uid] = name
 	return name
 }

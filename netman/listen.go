@@ -45,7 +45,7 @@ func (v *visitor) listen(line circuit.Line) {
 		v.fail("EBUSY", "as many names as one user may register, or all users, are registered")
 		return
 	}
-	s, errno, why := v.l.register(name, lis)
+	s, errno, why := v.l.register(name, v.uid, lis)
 	if s == nil {
 		v.l.names.give(lis.who)
 		v.fail(errno, why)

@@ -26,23 +26,25 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
-	keeper    *desc                     // the keeper's memos
-	pending   map[string]*service       // of servtab, told by the keeper, and not offered yet
-	servers   map[uint64]*endpoint      // that the keeper starts or has started
-	serverID  uint64                    // of the last one
-	spilled   int                       // octets that endpoints have read and their circuits not taken
-	naming    map[uint32][]func(string) // what waits for the name of a user
-	users     map[uint32]userName       // those that the keeper has said
-	unsaid    [][]byte                  // memos that the keeper has not taken
-	mount     *mount                    // nil: circuits are not files
-	holders   map[holder]struct{}       // of circuits
-	complexes map[*complexServer]struct{}
-	visitors  shares // connections to the door that have not said what they want
-	asking    shares // calls of programs that are not answered
-	names     shares // registered at the door
-	readers   shares // of status
-	starting  shares // calls that wait for their server to be started
-	tracers   []*tracer
+	keeper     *desc                     // the keeper's memos
+	pending    map[string]*service       // of servtab, told by the keeper, and not offered yet
+	servers    map[uint64]*endpoint      // that the keeper starts or has started
+	serverID   uint64                    // of the last one
+	spilled    int                       // octets that endpoints have read and their circuits not taken
+	naming     map[uint32][]func(string) // what waits for the name of a user
+	users      map[uint32]userName       // those that the keeper has said
+	unsaid     [][]byte                  // memos that the keeper has not taken
+	admissions map[uint64]*admission     // of which the keeper is asked
+	owner      uint32                    // netman\'s user
+	mount      *mount                    // nil: circuits are not files
+	holders    map[holder]struct{}       // of circuits
+	complexes  map[*complexServer]struct{}
+	visitors   shares // connections to the door that have not said what they want
+	asking     shares // calls of programs that are not answered
+	names      shares // registered at the door
+	readers    shares // of status
+	starting   shares // calls that wait for their server to be started
+	tracers    []*tracer
 
 	services map[string]*service
 	offers   map[string]*service // those of servtab, offered or not
@@ -86,7 +88,7 @@ func newLoop() (*loop, error) {
 		visitors: newShares(maxVisitors, userVisitors), asking: newShares(maxAsking, userAsking), names: newShares(maxNames, namesOfOne),
 		readers: newShares(maxReaders, userReaders), starting: newShares(maxStarting, callerStarting),
 		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
-		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){}, users: map[uint32]userName{},
+		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){}, users: map[uint32]userName{}, admissions: map[uint64]*admission{},
 	}
 	l.now = time.Now()
 	l.started = l.now

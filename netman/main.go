@@ -8,7 +8,6 @@ import (
 	"log"
 	"os"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,7 +23,7 @@ func main() {
 	log.SetFlags(0)
 	log.SetPrefix("netman: ")
 	err := run()
-	if err != nil && err != errSaid {
+	if err != nil && err != errSaid && err != errNotAllowed {
 		fmt.Fprintf(os.Stderr, "netman: %v\n", err)
 	}
 	if err != nil {
@@ -75,7 +74,7 @@ func command() *cobra.Command {
 	flags.StringVar(&opt.pcap, "pcap", "", "write every frame to `FILE` (pcapng)")
 	root.AddCommand(statusCommand(&opt), statusVerb(&opt, "links", "show the links to other machines"),
 		statusVerb(&opt, "circuits", "show the circuits of programs and servers"), statusVerb(&opt, "services", "show what this machine offers"),
-		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), ncCommand(&opt), waitCommand(&opt),
+		statusVerb(&opt, "counters", "show what was counted, discards by reason"), checkCommand(&opt), identityCommand(&opt), trustCommand(&opt), ncCommand(&opt), waitCommand(&opt),
 		statusVerb(&opt, "interfaces", "show the interfaces, and why one is not used"),
 		statusVerb(&opt, "stations", "show the machines that were heard"), traceCommand(&opt), doctorCommand(&opt))
 	return root
@@ -93,42 +92,12 @@ func doorPath() string {
 	return circuit.DoorPath
 }
 
-func checkCommand(opt *options) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "check", Short: "check servtab and say what it offers, without starting anything", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			setup, err := prepare(*opt, cmd.Flags().Changed("config"))
-			if err != nil {
-				return err
-			}
-			if _, err := os.Stat(opt.servtab); err != nil {
-				fmt.Printf("no %s: machine %s offers nothing, and calls others\n", opt.servtab, setup.machine)
-				return nil
-			}
-			fmt.Printf("%s: good: machine %s, %d services\n", opt.servtab, setup.machine, len(setup.services))
-			for _, name := range sortedKeys(setup.services) {
-				s := setup.services[name]
-				fmt.Printf("  %-24s %s as %s, at most %d calls at once\n", name, strings.Join(s.argv, " "), s.as.describe(), s.max)
-			}
-			return nil
-		},
-	}
-	configFlag(cmd, opt)
-	return cmd
-}
-
-func (id identity) describe() string {
-	if id.name == "" {
-		return "netman's own user"
-	}
-	return id.name
-}
-
 // setup is all that can be said wrong before anything is opened.
 type setup struct {
 	machine   string
 	tolerance time.Duration
 	services  map[string]*program
+	trust     trustRules
 	wire      wireOptions
 	capture   *os.File // where frames are written to; nil: nowhere
 
@@ -157,6 +126,9 @@ func prepare(opt options, named bool) (*setup, error) {
 		return nil, err
 	}
 	if s.services, err = st.services(s.machine); err != nil {
+		return nil, err
+	}
+	if s.trust, err = st.trust(s.machine); err != nil {
 		return nil, err
 	}
 	if opt.faults != "" {

@@ -23,15 +23,17 @@ import (
 //	                 port       Link is open, or Error says why not; the packet sockets, and what holds the interface for this netman
 //	                 mount      circuits are files in the directory Name; the FUSE device
 //	                 begin      claim the name
-//	                 visitor    at the door: UID, User, Admin; the connection
-//	                 started    ID: the server runs as PID, or Error; circuit mode: data, the server's end of it, control; bytes mode: its output, its input
+//	                 visitor    at the door: UID, User, Admin, Pass; the connection
+//	                 admitted   ID: the call is let in, or Barred
+//	                 started    ID: the server is PID and runs As, or Error, Barred, Scarce; circuit mode: data, the server's end of it, control; bytes mode: its output, its input
 //	                 signalled  ID: the signal is sent, or the server has gone
 //	                 exited     ID: the server has ended; Failed
 //	                 user       UID is User; Admin
 //	                 stop       go: Text says why
 //	wire to keeper   open       the interface Name
-//	                 start      ID: a server of Service for a call of User on Machine; Stream
+//	                 start      ID: a server of Service for a call of User on Machine; Stream, Local, Pass
 //	                 who        the name of UID is wanted
+//	                 may        ID: may User on Machine call Service? Local, Pass
 //	                 signal     ID: send the server's process group Signal
 type memo struct {
 	Kind    string       `json:"kind"`
@@ -41,7 +43,11 @@ type memo struct {
 	Machine string       `json:"machine,omitempty"`
 	User    string       `json:"user,omitempty"`
 	UID     uint32       `json:"uid,omitempty"`
-	Admin   bool         `json:"admin,omitempty"` // may do what only the administrator may
+	Pass    uint64       `json:"pass,omitempty"`   // by which the keeper knows a visitor again
+	Local   bool         `json:"local,omitempty"`  // the call is of this machine
+	Barred  bool         `json:"barred,omitempty"` // the Error is that the caller is not let in
+	As      string       `json:"as,omitempty"`     // the user that the server runs as
+	Admin   bool         `json:"admin,omitempty"`  // may do what only the administrator may
 	Stream  bool         `json:"stream,omitempty"`
 	Signal  int          `json:"signal,omitempty"`
 	PID     int          `json:"pid,omitempty"`
@@ -63,6 +69,7 @@ type wireSetup struct {
 	Ifaces    []string      `json:"ifaces"`
 	Faults    string        `json:"faults"`
 	Trace     bool          `json:"trace"`
+	Owner     uint32        `json:"owner"`   // netman's user
 	Capture   bool          `json:"capture"` // the memo brings the file
 	Root      bool          `json:"root"`    // netman is root: live in the empty directory at rootFd
 	UID       int           `json:"uid"`     // to become, with Root
@@ -77,8 +84,10 @@ type serviceOffer struct {
 	As    string   `json:"as"`
 	Max   int      `json:"max"`
 
-	Resident bool `json:"resident,omitempty"` // its server registers it at the door
-	Indirect bool `json:"indirect,omitempty"` // circuits within this machine go through netman too
+	UID      uint32 `json:"uid"`                // of As
+	Guarded  bool   `json:"guarded,omitempty"`  // not everybody may call it
+	Resident bool   `json:"resident,omitempty"` // its server registers it at the door
+	Indirect bool   `json:"indirect,omitempty"` // circuits within this machine go through netman too
 }
 
 // maxMemo is the longest memo, in octets.

@@ -75,8 +75,8 @@ func (r *resident) supervise() {
 // run runs the server once.
 func (r *resident) run() error {
 	s := r.service
-	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: r.k.serverEnv(s), Dir: "/", Stdout: os.Stderr, Stderr: os.Stderr}
-	cmd.SysProcAttr = s.processAttr()
+	cmd := &exec.Cmd{Path: s.path, Args: s.argv, Env: append(r.k.serverEnv(s), s.as.environment(s.user)...), Dir: "/", Stdout: os.Stderr, Stderr: os.Stderr}
+	cmd.SysProcAttr = s.as.processAttr()
 	if err := r.k.onThread(cmd.Start); err != nil {
 		return err
 	}

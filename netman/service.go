@@ -16,6 +16,8 @@ type service struct {
 	transient bool     // of servtab: a server is started for each call
 	indirect  bool     // circuits within this machine go through netman too
 	argv      []string // of one that is transient
+	guarded   bool     // the keeper says who may call
+	uid       uint32   // of as
 	bytes     bool     // plain stdin and stdout instead of datagrams with control bytes
 	as        string   // the user that its servers run as; empty: netman's own
 	max       int      // calls at once
@@ -31,6 +33,7 @@ type service struct {
 type server struct {
 	service *service
 	id      uint64 // the keeper's
+	as      string // the user that it runs as; "": netman's own
 	pid     int
 	exited  bool
 	failed  bool // it was killed, or (circuit mode) said that it failed
@@ -45,6 +48,9 @@ func (l *loop) incoming(c *node.Circuit) {
 	switch {
 	case s == nil:
 		c.Clear(l.now, x25.CauseNotObtainable, 0, "no service "+c.Service, &l.out)
+		return
+	case !s.transient && l.guarded(s):
+		l.askAdmission(c)
 		return
 	case !s.transient:
 		l.offer(s, c)
@@ -84,7 +90,9 @@ func (l *loop) startServer(e *endpoint) {
 		l.spawned(e, spawnResult{err: errStarting})
 		return
 	}
-	l.tell(&memo{Kind: "start", ID: e.server.id, Service: e.server.service.name, Machine: e.c.Machine, User: e.c.PeerUser, Stream: e.c.Stream})
+	m := l.callMemo("start", e.c)
+	m.ID = e.server.id
+	l.tell(m)
 }
 
 // spawnResult is what became of a server that was to be started.
@@ -92,7 +100,9 @@ type spawnResult struct {
 	fds    []int // the keeper's memo says which
 	pid    int
 	err    error
-	scarce bool // for want of descriptors, memory or processes
+	as     string // the user that it runs as
+	barred bool   // the caller is not let in
+	scarce bool   // for want of descriptors, memory or processes
 }
 
 // serverStarted takes what the keeper says of a server: it runs, and fds are our ends, or there is none.
@@ -104,10 +114,10 @@ func (l *loop) serverStarted(m *memo, fds []int) {
 	}
 	if m.Error != "" {
 		circuit.CloseFds(fds)
-		l.spawned(e, spawnResult{err: errors.New(m.Error), scarce: m.Scarce})
+		l.spawned(e, spawnResult{err: errors.New(m.Error), scarce: m.Scarce, barred: m.Barred})
 		return
 	}
-	l.spawned(e, spawnResult{pid: m.PID, fds: fds})
+	l.spawned(e, spawnResult{pid: m.PID, as: m.As, fds: fds})
 }
 
 // serverDescriptors is how many descriptors come with a server.
@@ -140,6 +150,13 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 	l.starting.give(callerOf(e.c))
 	if r.err != nil {
 		delete(l.servers, s.id)
+		if r.barred {
+			l.changeRunning(s.service, -1)
+			s.exited = true
+			l.bar(e.c, r.err.Error())
+			e.release()
+			return
+		}
 		l.count("service: servers not started")
 		l.logf(s.service.name, "not started", "service %s: %v", s.service.name, r.err)
 		l.changeRunning(s.service, -1)
@@ -152,7 +169,7 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 		e.refuse(diagServerFailed, "cannot start the server of "+s.service.name)
 		return
 	}
-	s.pid = r.pid
+	s.pid, s.as = r.pid, r.as
 	if e.bytes {
 		e.in = &desc{fd: r.fds[0]}
 		e.out = &desc{fd: r.fds[1]}
@@ -213,7 +230,13 @@ func (l *loop) takeTransient(s *service) {
 	case !old.transient:
 		l.logf(s.name, "registered", "service %s: a resident server has registered the name; it keeps it until it ends", s.name)
 	default:
-		old.argv, old.indirect, old.bytes, old.as, old.max = s.argv, s.indirect, s.bytes, s.as, s.max
+		old.argv, old.indirect, old.bytes, old.as, old.uid, old.guarded, old.max = s.argv, s.indirect, s.bytes, s.as, s.uid, s.guarded, s.max
 		l.changeRunning(old, 0)
 	}
+}
+
+// guarded says whether servtab lets only some call a service that a program has registered.
+func (l *loop) guarded(s *service) bool {
+	t := l.offers[s.name]
+	return t != nil && t.guarded
 }

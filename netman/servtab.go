@@ -17,6 +17,7 @@ import (
 
 	"dnet/netman/names"
 	"dnet/netman/node"
+	"dnet/netman/trust"
 )
 
 // defaultServtab is read when -c names no other; it may be missing.
@@ -30,9 +31,11 @@ type servtab struct {
 	Links     []linkEntry    `toml:"link"`
 	Security  security       `toml:"security"`
 	Services  []serviceEntry `toml:"service"`
+	Trust     []trustEntry   `toml:"trust"`
 
 	path string
 	text string
+	meta toml.MetaData
 }
 
 type linkEntry struct {
@@ -41,7 +44,8 @@ type linkEntry struct {
 }
 
 type security struct {
-	Mode string `toml:"mode"`
+	Mode       string `toml:"mode"`
+	TrustFiles *bool  `toml:"trust_files"` // ~/.dnet/trust counts; nil: it does
 }
 
 // serviceEntry is one [[service]] as written.
@@ -52,7 +56,8 @@ type serviceEntry struct {
 	User string   `toml:"user"`
 	Max  *int     `toml:"max"` // calls at once; not given: maxServers
 
-	Resident bool `toml:"resident"` // netman starts it once, and it registers the name
+	Allow    []string `toml:"allow"`    // who may call; nil: everybody
+	Resident bool     `toml:"resident"` // netman starts it once, and it registers the name
 
 	Direct *bool `toml:"direct"` // nil: true: programs of this machine are joined without netman between
 }
@@ -62,20 +67,24 @@ const maxServers = 256
 
 // readServtab reads and checks the file. A missing file is an empty one unless it was named.
 func readServtab(path string, named bool) (*servtab, error) {
-	st := &servtab{path: path}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && !named {
-		return st, nil
+		return &servtab{path: path}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	st.text = string(text)
-	meta, err := toml.Decode(st.text, st)
+	return parseServtab(path, string(text))
+}
+
+// parseServtab reads any text. The errors name the path, and the line if it is known.
+func parseServtab(path, text string) (st *servtab, err error) {
+	st = &servtab{path: path, text: text}
+	meta, err := toml.Decode(text, st)
 	var parse toml.ParseError
 	if errors.As(err, &parse) {
-		// Position.Line is one too many where a newline is at fault.
-		line := 1 + strings.Count(string(text[:min(parse.Position.Start, len(text))]), "\n")
+		// Position.Line is one too many where a newline is at fault, and Start is before the text where its first octet is.
+		line := 1 + strings.Count(text[:min(max(parse.Position.Start, 0), len(text))], "\n")
 		return nil, fmt.Errorf("%s:%d: %s", path, line, parse.Message)
 	}
 	if err != nil {
@@ -83,7 +92,7 @@ func readServtab(path string, named bool) (*servtab, error) {
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
-		return nil, fmt.Errorf("%s:%d: unknown key %q", path, keyLine(string(text), key), key)
+		return nil, fmt.Errorf("%s:%d: unknown key %q", path, keyLine(text, key), key)
 	}
 	return st, nil
 }
@@ -214,6 +223,9 @@ func (st *servtab) services(machine string) (map[string]*program, error) {
 		if all[s.name] != nil {
 			return nil, fmt.Errorf("%s:%d: service %s is there twice", st.path, st.serviceLine(i), s.name)
 		}
+		if s.allow, err = entry.allow(); err != nil {
+			return nil, fmt.Errorf("%s: service %d (%q): allow: %w", st.where("service", i, "allow"), i+1, entry.Name, err)
+		}
 		all[s.name] = s
 	}
 	if len(all) > names.MaxServices {
@@ -242,6 +254,9 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 		return nil, errors.New("exec is missing: the program and its arguments")
 	}
 	s := &program{user: entry.User, argv: append([]string(nil), entry.Exec...)}
+	if s.caller = entry.User == callerUser; s.caller {
+		s.user = ""
+	}
 	s.name = names.FoldService(strings.ReplaceAll(entry.Name, "%m", machine))
 	if err := names.CheckService(s.name); err != nil {
 		return nil, err
@@ -268,6 +283,9 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 	if s.resident && (s.bytes || entry.Max != nil) {
 		return nil, errors.New("a resident server has no mode and no max: it answers each call itself")
 	}
+	if s.resident && s.caller {
+		return nil, errors.New("a resident server runs before anybody calls: it has a user of its own, not \"caller\"")
+	}
 	if s.resident {
 		s.argv = s.argv[:len(entry.Exec)]
 	}
@@ -282,7 +300,7 @@ func (entry serviceEntry) service(machine string) (*program, error) {
 	if s.path, err = findProgram(entry.Exec[0]); err != nil {
 		return nil, err
 	}
-	s.as, err = findUser(entry.User)
+	s.as, err = findUser(s.user)
 	return s, err
 }
 
@@ -295,8 +313,10 @@ type program struct {
 	bytes    bool     // plain stdin and stdout instead of datagrams with control bytes
 	user     string   // as named in servtab; empty: none was
 	indirect bool     // circuits within this machine go through netman too
+	caller   bool     // servers run as whoever the trust rules make of the caller, and without one as as, nobody
 	as       identity
-	max      int // calls at once
+	allow    *trust.Allow // who may call; nil: everybody
+	max      int          // calls at once
 }
 
 // findProgram looks beside netman, then in PATH.
@@ -340,12 +360,22 @@ func findUser(name string) (identity, error) {
 	if !named {
 		name = "nobody"
 	}
+	id, err := lookupUser(name)
+	if err != nil {
+		return id, fmt.Errorf("user: %w", err)
+	}
+	return id, nil
+}
+
+// lookupUser is a user of this machine as whom this netman can run a server.
+func lookupUser(name string) (identity, error) {
 	id, err := lookUser(name)
 	if err != nil {
-		return identity{}, err
+		return id, err
 	}
+	self := uint32(os.Getuid())
 	if self != 0 && id.uid != self {
-		return identity{}, fmt.Errorf("user: netman is not root and cannot run a server as %s", name)
+		return identity{}, fmt.Errorf("netman is not root and cannot run a server as %s", name)
 	}
 	id.change = self == 0 && id.uid != 0
 	return id, nil
@@ -355,7 +385,7 @@ func findUser(name string) (identity, error) {
 func lookUser(name string) (identity, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
-		return identity{}, fmt.Errorf("user: no user %s on this machine", name)
+		return identity{}, fmt.Errorf("no user %s on this machine", name)
 	}
 	id := identity{name: name, home: u.HomeDir}
 	id.uid, err = parseID(u.Uid)
@@ -369,7 +399,7 @@ func lookUser(name string) (identity, error) {
 		id.groups = append(id.groups, gid)
 	}
 	if err != nil {
-		return identity{}, fmt.Errorf("user: %s: %w", name, err)
+		return identity{}, fmt.Errorf("%s: %w", name, err)
 	}
 	return id, nil
 }

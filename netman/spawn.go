@@ -20,25 +20,34 @@ var (
 
 // start starts a server for a call and gives the wire our ends of its descriptors; its end is told later.
 func (k *keeper) start(m *memo) {
-	s, err := k.admit(m)
+	call := k.caller(m)
+	p, err := k.admit(m)
+	var who *runner
 	var fds []int
 	var cmd *exec.Cmd
 	if err == nil {
-		cmd, fds, err = k.startServer(s, m)
+		if err = k.mayCall(p, call); err == nil {
+			who, err = k.runnerFor(p, call)
+		}
+		if err == nil {
+			cmd, fds, err = k.startServer(p, m, who)
+		}
 		if err != nil {
 			k.left(m.ID)
 		}
 	}
 	answer := &memo{Kind: "started", ID: m.ID}
 	if err != nil {
-		answer.Error, answer.Scarce = err.Error(), scarce(err)
+		var bar *barred
+		answer.Error, answer.Scarce, answer.Barred = err.Error(), scarce(err), errors.As(err, &bar)
 	} else {
-		answer.PID = cmd.Process.Pid
+		answer.PID, answer.As = cmd.Process.Pid, who.as.name
+		k.audit(call, who, answer.PID)
 	}
 	k.line.send(answer, fds...)
 	closeAll(fds)
 	if err == nil {
-		go k.await(m.ID, cmd, s.bytes)
+		k.await(m.ID, cmd, p.bytes)
 	}
 }
 
@@ -116,11 +125,10 @@ func (k *keeper) callEnv(s *program, m *memo) []string {
 	return env
 }
 
-// serverEnv is the environment of every server.
+// serverEnv is the environment of every server, but for what depends on its user.
 func (k *keeper) serverEnv(s *program) []string {
 	env := []string{
 		"PATH=" + os.Getenv("PATH"),
-		"HOME=" + s.as.home,
 		"DNET_DOOR=" + k.opt.door,
 		"DNET_SERVICE=" + s.name,
 		"DNET_MACHINE=" + k.setup.machine,
@@ -129,14 +137,20 @@ func (k *keeper) serverEnv(s *program) []string {
 	if k.mount != nil {
 		env = append(env, "DNET_NETPHYS="+k.mount.dir)
 	}
-	if s.as.name != "" {
-		env = append(env, "USER="+s.as.name, "LOGNAME="+s.as.name)
-	}
 	if tz, ok := os.LookupEnv("TZ"); ok {
 		env = append(env, "TZ="+tz)
 	}
-	if s.user != "" {
-		env = append(env, "DNET_USER="+s.user)
+	return env
+}
+
+// environment is what depends on the user. named is the user that servtab or a trust rule names; empty: none does.
+func (id identity) environment(named string) []string {
+	env := []string{"HOME=" + id.home}
+	if id.name != "" {
+		env = append(env, "USER="+id.name, "LOGNAME="+id.name)
+	}
+	if named != "" {
+		env = append(env, "DNET_USER="+named)
 	}
 	return env
 }
@@ -153,9 +167,9 @@ func serverFailed(err error, bytes bool) bool {
 
 // startServer makes the descriptors and starts the process. fds are our ends, and the server's data once more for the wire to keep, to
 // give to a caller, or to close: data, theirs, control; or a filter's output and input.
-func (k *keeper) startServer(s *program, m *memo) (cmd *exec.Cmd, fds []int, err error) {
-	cmd = &exec.Cmd{Path: s.path, Args: s.argv, Env: k.callEnv(s, m), Dir: "/", Stderr: os.Stderr}
-	cmd.SysProcAttr = s.processAttr()
+func (k *keeper) startServer(s *program, m *memo, who *runner) (cmd *exec.Cmd, fds []int, err error) {
+	cmd = &exec.Cmd{Path: s.path, Args: s.argv, Env: append(k.callEnv(s, m), who.env...), Dir: "/", Stderr: os.Stderr}
+	cmd.SysProcAttr = who.as.processAttr()
 	theirs, fds, err := serverDescriptors(s.bytes)
 	defer func() {
 		for _, f := range theirs {
@@ -251,11 +265,11 @@ func dataPair() ([2]int, error) {
 	return pair, err
 }
 
-// processAttr makes a server the leader of a session of its own, as the service's user, and has it told when netman dies.
-func (s *program) processAttr() *syscall.SysProcAttr {
+// processAttr makes a server the leader of a session of its own, as this user, and has it told when netman dies.
+func (id identity) processAttr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
-	if s.as.change {
-		attr.Credential = &syscall.Credential{Uid: s.as.uid, Gid: s.as.gid, Groups: s.as.groups}
+	if id.change {
+		attr.Credential = &syscall.Credential{Uid: id.uid, Gid: id.gid, Groups: id.groups}
 	}
 	return attr
 }

@@ -78,6 +78,15 @@ func writeRows(fd int, rows []any) {
 	}
 }
 
+// sendRows writes rows to a descriptor that blocks, for as long as its own limit.
+func sendRows(fd int, rows []any) {
+	for _, row := range rows {
+		if text, err := json.Marshal(row); err != nil || circuit.SendFds(fd, text) != nil {
+			return
+		}
+	}
+}
+
 // The rows of status. Their keys are stable (netman.8).
 type machineRow struct {
 	Row      string   `json:"row"` // "machine"
@@ -160,8 +169,9 @@ type circuitRow struct {
 	User    string `json:"user,omitempty"`
 	Side    string `json:"side"` // "caller" or "server"
 	PID     int    `json:"pid,omitempty"`
-	Held    int    `json:"held"`   // octets received and not taken
-	Direct  bool   `json:"direct"` // joined with the other program, which is on this machine
+	As      string `json:"as,omitempty"` // the user that the server runs as
+	Held    int    `json:"held"`         // octets received and not taken
+	Direct  bool   `json:"direct"`       // joined with the other program, which is on this machine
 }
 
 func (l *loop) machineStatus() machineRow {

@@ -47,6 +47,7 @@ func runWire() error {
 	if err != nil {
 		return err
 	}
+	l.owner = m.Setup.Owner
 	l.node = node.New(node.Config{
 		Machine: m.Setup.Machine, BootID: random(), Seed: random(), Ethertype: m.Setup.Ethertype, Tolerance: m.Setup.Tolerance,
 	})
@@ -153,6 +154,7 @@ func (l *loop) hear(m *memo, fds []int) {
 		o := m.Offer
 		l.pending[o.Name] = &service{
 			name: o.Name, argv: o.Argv, transient: !o.Resident, indirect: o.Indirect, bytes: o.Bytes, as: o.As, max: o.Max,
+			uid: o.UID, guarded: o.Guarded,
 		}
 	case "services":
 		l.takeServices(l.pending)
@@ -161,6 +163,8 @@ func (l *loop) hear(m *memo, fds []int) {
 		l.begin()
 	case "signalled":
 		l.signalled(m)
+	case "admitted":
+		l.admitted(m)
 	case "exited":
 		l.exited(m)
 	case "stop":

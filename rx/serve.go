@@ -49,6 +49,9 @@ func serve() int {
 // run runs the command and sends its exit status. An error is why there was none.
 func (s *server) run() error {
 	// Whoever runs commands is named on purpose, in servtab.toml.
+	if os.Getenv("DNET_USER") == "" && os.Getenv("DNET_TRUST") == "none" {
+		return fmt.Errorf("refused: no trust rule there makes %s@%s a user", os.Getenv("DNET_PEER_USER"), os.Getenv("DNET_PEER_MACHINE"))
+	}
 	if os.Getenv("DNET_USER") == "" {
 		return fmt.Errorf("refused: servtab.toml there names no user for %s", s.conn.Service)
 	}

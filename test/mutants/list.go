@@ -1,7 +1,7 @@
 package main
 
 // mutants are the deliberate bugs, by room. A change of the code may make one harmless: then another is to be found.
-var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants)
+var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants, trustMutants)
 
 func concat(all ...[]mutant) (sum []mutant) {
 	for _, each := range all {

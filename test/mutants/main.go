@@ -177,7 +177,7 @@ func (t *tree) try(ctx context.Context, o options, m mutant) (string, bool) {
 	defer restore()
 	var by []string
 	caught := false
-	for _, p := range []string{simulator, m.dir()} {
+	for _, p := range m.testedBy() {
 		v := t.test(ctx, o, p)
 		if v.err != nil {
 			return fmt.Sprintf("%s: %v\n%s", p, v.err, v.output), false

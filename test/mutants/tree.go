@@ -21,14 +21,24 @@ type mutant struct {
 // dir is the package it is in.
 func (m mutant) dir() string { return filepath.Dir(m.file) }
 
+// testedBy is the packages whose tests are run: the simulator first, where the room is one that its machines are made of.
+func (m mutant) testedBy() []string {
+	switch dir := m.dir(); dir {
+	case "netman", "netman/trust":
+		return []string{dir}
+	default:
+		return []string{simulator, dir}
+	}
+}
+
 // name is the room and the title.
 func (m mutant) name() string { return filepath.Base(m.dir()) + ": " + m.title }
 
 // tree is a copy of the project that mutants are put into.
 type tree struct{ dir string }
 
-// copied is what the tests of the pure rooms need of the project.
-var copied = []string{"go.mod", "go.sum", "doc", "x25", "netman"}
+// copied is what the tests of the mutants' rooms need of the project.
+var copied = []string{"go.mod", "go.sum", "doc", "x25", "ether", "circuit", "netman", "test/lab"}
 
 // findRoot is the project's directory: the one with go.mod, here or above.
 func findRoot() (string, error) {
