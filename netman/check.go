@@ -50,6 +50,7 @@ func checkCommand(opt *options) *cobra.Command {
 			return v.print(os.Stdout, q.json)
 		},
 	}
+	configFlag(cmd, opt)
 	cmd.Flags().StringVar(&q.who, "who", "", "say whether this caller, `USER@MACHINE`, may call the service, as whom, and which rule says so")
 	cmd.Flags().StringVar(&q.as, "as", "", "with --who: the local `USER` that the caller wants to be")
 	cmd.Flags().StringVar(&q.authority, "authority", "", "with --who: suppose this `AUTHORITY` of the machine: none, accepted, secret (default: what it has now)")

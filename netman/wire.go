@@ -5,6 +5,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"time"
 
@@ -30,6 +31,7 @@ const rootFd = 4
 // directory, as a user who owns nothing, without a capability and without a way to get one.
 func runWire() error {
 	unix.CloseOnExec(keeperFd)
+	signal.Ignore(unix.SIGHUP, unix.SIGINT, unix.SIGTERM) // which are the keeper's to hear, and come to both from pkill(1)
 	l, err := newLoop()
 	if err != nil {
 		return err
