@@ -1,0 +1,129 @@
+package seal
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+	"io"
+	"slices"
+)
+
+// Sizes of a frame sealed for all stations of a site, in octets: counter, secret id, salt and boot id, PDU, tag.
+const (
+	saltLen       = 8
+	groupHead     = HeaderLen + counterLen + 4 + saltLen + bootLen
+	GroupOverhead = groupHead - HeaderLen + tagLen
+)
+
+// group is what seals and opens frames for all stations that know the site secret: queries and their answers (protocol.md 1).
+type group struct {
+	salt    [saltLen]byte
+	seal    cipher.AEAD
+	next    uint64
+	nonce   [12]byte
+	senders map[[6]byte]*sender
+	order   [][6]byte // the one not heard for longest first
+}
+
+// sender is a station that group frames came from.
+type sender struct {
+	start [saltLen + bootLen]byte
+	past  [][saltLen + bootLen]byte
+	id    [4]byte
+	open  cipher.AEAD
+	next  uint64 // the least counter that is taken
+}
+
+// startGroup draws the salt of this start and makes the key of the own frames.
+func (d *Desk) startGroup() {
+	d.group.senders = map[[6]byte]*sender{}
+	s := d.secret()
+	if s == nil {
+		return
+	}
+	io.ReadFull(d.cfg.Rand, d.group.salt[:])
+	start := binary.BigEndian.AppendUint64(append([]byte(nil), d.group.salt[:]...), d.cfg.BootID)
+	d.group.seal = groupKey(s, start)
+}
+
+func groupKey(s *SiteSecret, start []byte) cipher.AEAD {
+	var key [32]byte
+	derive(key[:], s.group[:], start, "dnet1 group frames")
+	return newAEAD(key)
+}
+
+// SealGroup appends what seals a PDU for all stations of the site to a header of HeaderLen octets, complete with L and F: key number 0.
+func (d *Desk) SealGroup(header, pdu []byte) []byte {
+	g := &d.group
+	frame := binary.BigEndian.AppendUint64(header, g.next)
+	frame = append(append(frame, d.secret().ID[:]...), g.salt[:]...)
+	frame = binary.BigEndian.AppendUint64(frame, d.cfg.BootID)
+	frame = g.seal.Seal(frame, setNonce(&g.nonce, g.next), pdu, frame)
+	g.next++
+	return frame
+}
+
+// OpenGroup opens such a frame and appends the PDU to dst, which is not part of frame. A counter that is not above all before, of one start
+// of one sender, is refused; so are the starts that a sender had before.
+func (d *Desk) OpenGroup(from [6]byte, dst, frame []byte) (pdu []byte, err error) {
+	if len(frame) < groupHead+tagLen {
+		return nil, ErrShort
+	}
+	counter := binary.BigEndian.Uint64(frame[HeaderLen:])
+	id := [4]byte(frame[HeaderLen+counterLen:])
+	start := [saltLen + bootLen]byte(frame[HeaderLen+counterLen+4:])
+	s := d.group.senders[from]
+	switch {
+	case s != nil && s.start == start && s.id == id && counter < s.next:
+		return nil, ErrReplayed
+	case s != nil && s.start != start && slices.Contains(s.past, start):
+		return nil, ErrOld
+	}
+	open := cipher.AEAD(nil)
+	if s != nil && s.start == start && s.id == id {
+		open = s.open
+	} else if secret := d.secretOf(id); secret != nil {
+		open = groupKey(secret, start[:])
+	} else {
+		return nil, ErrSecret
+	}
+	var nonce [12]byte
+	pdu, err = open.Open(dst, setNonce(&nonce, counter), frame[groupHead:], frame[:groupHead])
+	if err != nil {
+		return nil, ErrForged
+	}
+	d.heardSender(from, start, id, open, counter)
+	return pdu, nil
+}
+
+func (d *Desk) secretOf(id [4]byte) *SiteSecret {
+	for i := range d.cfg.Secrets {
+		if d.cfg.Secrets[i].ID == id {
+			return &d.cfg.Secrets[i]
+		}
+	}
+	return nil
+}
+
+// heardSender notes the counter of an authentic frame.
+func (d *Desk) heardSender(from [6]byte, start [saltLen + bootLen]byte, id [4]byte, open cipher.AEAD, counter uint64) {
+	g := &d.group
+	s := g.senders[from]
+	if s == nil {
+		if len(g.senders) >= maxSenders {
+			delete(g.senders, g.order[0])
+			g.order = slices.Delete(g.order, 0, 1)
+		}
+		s = &sender{}
+		g.senders[from] = s
+	} else {
+		g.order = slices.Delete(g.order, slices.Index(g.order, from), slices.Index(g.order, from)+1)
+	}
+	g.order = append(g.order, from)
+	if s.open != nil && s.start != start {
+		s.past = append(s.past, s.start)
+		if len(s.past) > maxPast {
+			s.past = s.past[1:]
+		}
+	}
+	s.start, s.id, s.open, s.next = start, id, open, counter+1
+}
