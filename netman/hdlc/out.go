@@ -145,7 +145,7 @@ func (l *Link) sendS(kind Kind, response, pf bool, out *Out) {
 		return
 	}
 	l.emit(Frame{Kind: kind, Response: response, PF: pf, NR: l.recv.vr}, out)
-	if l.recv.rr = nil; plain {
+	if l.recv.rr = nil; plain && !l.cfg.Final {
 		l.recv.rr, l.recv.rrTurn = out.Frames[len(out.Frames)-1], out.turn
 	}
 }
@@ -176,6 +176,9 @@ func (l *Link) sendTest(now time.Time, out *Out) {
 	}
 	out.Frames = append(out.Frames, buf)
 }
+
+// Refuse says DM, which nobody asked for: a peer that thinks it has a link learns that this side is there, and asks.
+func (l *Link) Refuse(out *Out) { l.emit(Frame{Kind: DM, Response: true}, out) }
 
 // isEcho tells whether the octets are those that sendTest sent.
 func (l *Link) isEcho(info []byte) bool {

@@ -148,6 +148,9 @@ func (n *Node) place(now time.Time, c *Circuit, s *station, out *Out) {
 	if c.over {
 		return
 	}
+	if s != nil && n.desk != nil && !n.proven(now, c, s, out) {
+		return
+	}
 	level := n.local.level(x25.DTE)
 	if s != nil {
 		level = s.level

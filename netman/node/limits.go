@@ -12,6 +12,8 @@ const (
 	quietStation  = 30 * time.Second // a station without link or call is forgotten after this
 	idleLink      = 60 * time.Second // protocol.md 3: a link without circuits is disconnected
 	logInterval   = time.Minute      // per reason and station
+	refusedAgain  = 10 * time.Second // a station that proved a wrong key: its sealed frames get no handshake for so long
+	maxNotices    = 64               // stations told in a second that the modes differ: further ones are not
 )
 
 // greetWaits is how long each hello waits for its answer; as with queries (protocol.md 2).

@@ -6,6 +6,7 @@ import (
 
 	"dnet/netman/hdlc"
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -18,6 +19,7 @@ type Config struct {
 	Tolerance time.Duration // silence after which a link is down; 0: 1 s
 	Budget    int           // received octets held for programs; 0: 64 MiB
 	Level     x25.Config    // limits and timers of layer 3; role, sizes, pool and budget are filled in per link
+	Seal      *seal.Config  // mode, keys, pins; nil: mode open. BootID is filled in
 }
 
 // Node is one machine. All its state has one owner, who calls its methods one at a time.
@@ -40,7 +42,8 @@ type Node struct {
 	drops    map[string]uint64 // frames that no machine took, by reason
 	past     map[string]uint64 // what links and levels counted that are no more
 	claimed  bool
-	others   bool // another link than the one at hand got something to send: a call, or the clear of a circuit
+	sealing
+	others bool // another link than the one at hand got something to send: a call, or the clear of a circuit
 
 	// Scratch, reused by every call.
 	xout  x25.Out
@@ -89,7 +92,8 @@ func New(cfg Config) *Node {
 		past:     map[string]uint64{},
 		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed}),
 	}
-	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
+	n.startSealing(cfg.Seal)
+	n.stranger = hdlc.NewLink(n.linkConfig(n.safeN1(), hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
 	n.local = newLoopback(n)
 	return n
 }
@@ -167,6 +171,7 @@ const (
 	Drained                                 // the Close of this side is complete
 	Located                                 // Circuit.Machine offers what Locate asked for; the circuit is over
 	Log                                     // Text is for the log
+	Pinned                                  // Pin is a machine met for the first time, to be kept
 )
 
 // Event is something the owner must know.
@@ -177,6 +182,7 @@ type Event struct {
 	Diag    x25.Diag
 	Text    string
 	Octets  []byte
+	Pin     *seal.Pin
 }
 
 // Frame is one to be sent, whole, on the port.

@@ -2,10 +2,12 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"time"
 
 	"dnet/netman/hdlc"
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -34,8 +36,9 @@ type station struct {
 	link   *hdlc.Link // nil before the first hello
 	level  *x25.Level // nil unless up
 	wait   []*Circuit // calls for when the link is up
-	noN1   bool       // this path was found to eat large frames
-	agreed int        // N1 as both hellos have it
+	sealed stationSeal
+	noN1   bool // this path was found to eat large frames
+	agreed int  // N1 as both hellos have it
 
 	greet struct {
 		tries int
@@ -67,6 +70,9 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 		return nil
 	}
 	s := &station{key: key, quiet: now.Add(quietStation)}
+	if n.desk != nil {
+		s.sealed.peer = n.desk.NewPeer(n.ports[key.port].addr, key.addr)
+	}
 	n.stations[key] = s
 	n.order = append(n.order, s)
 	n.note(s.quiet)
@@ -106,23 +112,28 @@ func (n *Node) forgetStations(now time.Time, out *Out) {
 
 // linkConfig fits a link to what both ends said. A link with larger frames has its own slab.
 func (n *Node) linkConfig(n1, k, rw int, tolerance time.Duration) hdlc.Config {
-	size := Headroom + n1
+	return hdlc.Config{
+		Headroom: Headroom, N1: n1, SafeN1: n.safeN1(), K: min(k, hdlc.MaxWindow), RW: rw, Tolerance: tolerance, Slab: n.slabOf(Headroom + n1),
+		Final: n.desk != nil,
+	}
+}
+
+// slabOf is the slab of buffers of a size.
+func (n *Node) slabOf(size int) *hdlc.Slab {
 	slab := n.slabs[size]
 	if slab == nil {
 		slab = hdlc.NewSlab(size)
 		n.slabs[size] = slab
 	}
-	return hdlc.Config{
-		Headroom: Headroom, N1: n1, SafeN1: safeN1, K: min(k, hdlc.MaxWindow), RW: rw, Tolerance: tolerance, Slab: slab,
-	}
+	return slab
 }
 
 // newLink puts a fresh link, which its peer's hello announced, in the station's place for one.
 func (n *Node) newLink(s *station, h hello, out *Out) {
 	p := &n.ports[s.key.port]
-	n1 := min(p.mtu-3, h.n1)
+	n1 := min(n.largestN1(p), h.n1)
 	if s.noN1 {
-		n1 = min(n1, safeN1)
+		n1 = min(n1, n.safeN1())
 	}
 	n.dropLink(s, out)
 	s.peer, s.next, s.agreed = h, nil, n1
@@ -156,7 +167,10 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 		cfg.MaxCircuits = maxCircuits
 	}
 	s.state, s.since, s.empty = up, now, now
-	if n1 := s.link.N1(); n1 <= safeN1 && s.agreed > safeN1 {
+	if n.desk != nil {
+		s.sealed.bind()
+	}
+	if n1 := s.link.N1(); n1 <= n.safeN1() && s.agreed > n.safeN1() {
 		n.logf(now, s.key.addr, "path mtu", out, "link to %s: the path loses frames above 1500 octets: going on with N1 %d", n.stationName(s), n1)
 	}
 	s.level = x25.NewLevel(cfg)
@@ -174,11 +188,14 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why string, out *Out) {
 	was := s.state
 	s.state, s.quiet = idle, now.Add(quietStation)
+	if n.desk != nil {
+		s.sealed.peer.Only = nil
+	}
 	n.note(s.quiet)
 	if reason == hdlc.PathMTU {
 		s.noN1 = true
 		n.logf(now, s.key.addr, "path mtu", out, "link to %s: the path loses frames above 1500 octets: going on with N1 %d",
-			n.stationName(s), safeN1)
+			n.stationName(s), n.safeN1())
 	}
 	if was == up && reason != hdlc.Disconnected && reason != hdlc.Local {
 		n.logf(now, s.key.addr, why, out, "link to %s is down: %s", n.stationName(s), why)
@@ -235,6 +252,11 @@ func (n *Node) linkTo(machine string) *station {
 // greetStation begins the way to a link: hello both ways first, always (protocol.md 2).
 func (n *Node) greetStation(now time.Time, s *station, out *Out) {
 	n.instance++
+	if n.desk != nil {
+		s.state = greeting
+		n.shake(now, s, n.instance, out)
+		return
+	}
 	n.hellos++
 	s.state, s.greet.tries, s.greet.txid = greeting, 0, n.hellos
 	n.sendHello(now, s, out)
@@ -253,7 +275,7 @@ func (n *Node) helloMessage(s *station, txid uint32) names.Message {
 	p := &n.ports[s.key.port]
 	return names.Message{
 		Type: names.Hello, BootID: n.cfg.BootID, TxID: txid, Machine: n.cfg.Machine,
-		VersionMin: 1, VersionMax: 1, Instance: n.instance, N1: uint16(min(p.mtu-3, 65535)), RW: uint8(p.rw),
+		VersionMin: 1, VersionMax: 1, Instance: n.instance, N1: uint16(n.largestN1(p)), RW: uint8(p.rw),
 		Tolerance: n.cfg.Tolerance,
 	}
 }
@@ -287,13 +309,18 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 		return
 	}
 	if s.state == greeting && m.TxID == s.greet.txid {
-		if s.link == nil || s.peer.boot != h.boot {
-			n.newLink(s, h, out)
-		}
-		s.state = setup
-		s.link.Connect(now, &out.link)
-		n.handleLink(now, s, out)
+		n.connect(now, s, h, out)
 	}
+}
+
+// connect sets up the link, now that hello was said both ways.
+func (n *Node) connect(now time.Time, s *station, h hello, out *Out) {
+	if s.link == nil || s.peer.boot != h.boot {
+		n.newLink(s, h, out)
+	}
+	s.state, s.sealed.differs = setup, false
+	s.link.Connect(now, &out.link)
+	n.handleLink(now, s, out)
 }
 
 // heed weighs a hello against what is known of the station: false if it is a late one, of a netman that has since started
@@ -343,8 +370,16 @@ func (n *Node) refuseLink(now time.Time, s *station, out *Out) {
 	s.wait = nil
 	for _, c := range wait {
 		c.wait = nil
-		n.fail(now, c, x25.CauseIncompatible, 0, n.stationName(s)+" speaks another version or mode of dnet", out)
+		n.fail(now, c, x25.CauseIncompatible, 0, n.incompatible(s), out)
 	}
+}
+
+// incompatible says what keeps this machine and a station from a link.
+func (n *Node) incompatible(s *station) string {
+	if s.sealed.differs {
+		return fmt.Sprintf("%s is in mode %v, this machine in mode %v: set the same mode under [security] on both", n.stationName(s), s.sealed.mode, n.mode())
+	}
+	return n.stationName(s) + " speaks another version or mode of dnet"
 }
 
 // sendControl sends a control message to one station, or to the group on a port, in an LLC UI frame (protocol.md 2).
@@ -352,6 +387,10 @@ func (n *Node) sendControl(port int, to Addr, response bool, m names.Message, ou
 	dsap := byte(hdlc.SAPControl)
 	if to == Group {
 		dsap |= 1
+	}
+	if n.mode() == seal.Secret && (m.Type == names.Query || m.Type == names.Answer) {
+		n.sendGroup(port, to, controlPDU(response, dsap, m), out)
+		return
 	}
 	start := len(out.arena)
 	out.arena = append(out.arena, make([]byte, Headroom)...)

@@ -31,13 +31,18 @@ func (s step) String() string {
 	return [...]string{"", "XX1", "XX2", "XX3", "IK1", "IK2"}[s]
 }
 
+// First tells whether a handshake message is a first one, which anybody can have made.
+func First(value string) bool {
+	return len(value) > 0 && (step(value[0]) == xx1 || step(value[0]) == ik1)
+}
+
 // Response tells whether a handshake message is an answer: it goes out with the C/R bit of one.
 func Response(value []byte) bool {
 	return len(value) > 0 && (step(value[0]) == xx2 || step(value[0]) == ik2)
 }
 
 // Format is the printed form of a handshake message: "XX1 key 1", "IK2 key 2 secret 0a0b0c0d".
-func Format(mode Mode, value []byte) string {
+func Format(mode Mode, value string) string {
 	if len(value) < 2 {
 		return "cut short"
 	}
@@ -56,7 +61,8 @@ var (
 	ErrHandshake  = errors.New("handshake message forged or for another key")
 	ErrRepeated   = errors.New("handshake message repeated")
 	ErrPace       = errors.New("handshake message too soon after others")
-	ErrSelf       = errors.New("handshake of our own key")
+	ErrSelf       = errors.New("handshake with our own key")
+	ErrOther      = errors.New("handshake with another key than that of the link that is up")
 )
 
 var suite = noise.NewCipherSuite(noise.DH25519, noise.CipherAESGCM, noise.HashSHA256)

@@ -58,8 +58,8 @@ func (p *Peer) handleFirst(now time.Time, m message, payload []byte, out *Out) e
 		return err
 	case s == nil:
 		p.halfOpen(now, h)
-	case s.key == p.desk.Key():
-		return ErrSelf
+	case p.allows(s.key) != nil:
+		return p.allows(s.key)
 	default:
 		s.reply = h.value
 		p.pend(now, s)
@@ -114,20 +114,21 @@ func (p *Peer) handleSecond(now time.Time, m message, out *Out) error {
 		third = finish(third, h.secret, &p.local, &p.remote)
 	}
 	s, err := h.newSession(now, said, one, two)
-	if err == nil && s.key == p.desk.Key() {
-		err = ErrSelf
+	if err == nil {
+		err = p.allows(s.key)
 	}
-	p.own = nil
 	if err != nil {
+		h.state = nil
 		return err
 	}
+	p.own = nil
 	// Of two that crossed, the one that the lower address began is used by both.
 	c := p.cur
 	if c == nil || c.initiator || p.lower() || c.boot != s.boot || c.at.Before(h.began) {
 		s.third = third
 		p.install(s)
 	}
-	out.Events = append(out.Events, Event{Kind: Established, Initiator: true, Key: s.key, Payload: s.payload})
+	out.Events = append(out.Events, Event{Kind: Established, Initiator: true, Key: s.key, Payload: s.payload, session: s})
 	return nil
 }
 
@@ -151,8 +152,8 @@ func (p *Peer) handleThird(now time.Time, m message, out *Out) error {
 			continue
 		}
 		s, err := h.newSession(now, said, one, two)
-		if err == nil && s.key == p.desk.Key() {
-			err = ErrSelf
+		if err == nil {
+			err = p.allows(s.key)
 		}
 		p.theirs = append(p.theirs[:i], p.theirs[i+1:]...)
 		if err != nil {
@@ -173,7 +174,7 @@ func (p *Peer) establish(now time.Time, s *session, out *Out) {
 	} else {
 		p.install(s)
 	}
-	out.Events = append(out.Events, Event{Kind: Established, Key: s.key, Payload: s.payload})
+	out.Events = append(out.Events, Event{Kind: Established, Key: s.key, Payload: s.payload, session: s})
 }
 
 // install makes a key the one that this side sends under.
@@ -230,9 +231,10 @@ func (p *Peer) accepts(now time.Time, s *session) bool {
 	return true
 }
 
-// Number is the key number in use, for F; ok is false when there is no key to send under.
-func (p *Peer) Number(now time.Time) (number uint8, ok bool) {
-	if !p.Live(now) {
+// Number is the key number in use, for F; ok is false when there is no key to send under, or it was used too often. Whether it is too
+// old Live tells.
+func (p *Peer) Number() (number uint8, ok bool) {
+	if p.cur == nil || p.cur.next >= hard*p.desk.cfg.Limits.Frames {
 		return 0, false
 	}
 	return p.cur.number, true

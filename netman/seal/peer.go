@@ -95,6 +95,8 @@ type Event struct {
 	Initiator bool
 	Key       Key
 	Payload   []byte
+
+	session *session
 }
 
 // Out collects, in order, what a peer wants done.
@@ -108,6 +110,9 @@ func (o *Out) Reset() { o.Values, o.Events = o.Values[:0], o.Events[:0] }
 
 // Peer is what a station shares with one other: the handshakes under way, and the keys that came of them. It has one owner.
 type Peer struct {
+	// Only, if set, is the one key that the peer may prove: as long as there is a link, nobody else takes its station's place.
+	Only *Key
+
 	desk          *Desk
 	local, remote [6]byte
 	own           *handshake   // begun by this side
@@ -187,6 +192,14 @@ func (p *Peer) Cancel() { p.own = nil }
 // Live tells whether there is a key to send under.
 func (p *Peer) Live(now time.Time) bool { return p.cur != nil && !p.cur.spent(now, p.desk.cfg.Limits) }
 
+// LiveUntil is when the key in use is past its age; zero: there is none.
+func (p *Peer) LiveUntil() time.Time {
+	if p.cur == nil {
+		return time.Time{}
+	}
+	return p.cur.at.Add(hard * p.desk.cfg.Limits.Age)
+}
+
 // Key is the peer's, proved by the handshake that made the key in use.
 func (p *Peer) Key() (k Key, ok bool) {
 	if p.cur == nil {
@@ -195,9 +208,28 @@ func (p *Peer) Key() (k Key, ok bool) {
 	return p.cur.key, true
 }
 
-// Forget drops all keys and handshakes: the peer is not who it should be.
-func (p *Peer) Forget() {
-	p.own, p.theirs, p.pending, p.cur, p.prev = nil, nil, [2]*session{}, nil, nil
+// Reject drops the key that an Established event told of: its owner is not who it should be.
+func (p *Peer) Reject(ev Event) {
+	if p.prev == ev.session {
+		p.prev = nil
+	}
+	if p.cur == ev.session {
+		p.cur, p.prev = p.prev, nil
+	}
+}
+
+// Uses tells whether this side sends under the key of an Established event.
+func (p *Peer) Uses(ev Event) bool { return p.cur != nil && p.cur == ev.session }
+
+// allows tells why a key that was proved is not to be taken.
+func (p *Peer) allows(key Key) error {
+	switch {
+	case key == p.desk.Key():
+		return ErrSelf
+	case p.Only != nil && key != *p.Only:
+		return ErrOther
+	}
+	return nil
 }
 
 // Deadline is when HandleTimeout is due; zero: not before something else happens.

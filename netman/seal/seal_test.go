@@ -127,7 +127,7 @@ func (e *end) header(number uint8, length int) []byte {
 // seal seals a PDU.
 func (p *pair) seal(e *end, pdu string) []byte {
 	p.t.Helper()
-	number, ok := e.peer.Number(p.now)
+	number, ok := e.peer.Number()
 	if !ok {
 		p.t.Fatalf("%s has no key to send under", e.name)
 	}

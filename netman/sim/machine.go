@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dnet/netman/node"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -18,6 +19,8 @@ type Machine struct {
 	w    *World
 	name string
 	MachineConfig
+
+	seal *seal.Config // what outlives a restart: its key, its pins; nil in open mode
 
 	n       *node.Node // nil while the machine is down
 	boot    int        // how often it has started
@@ -42,6 +45,8 @@ type MachineConfig struct {
 	Tolerance time.Duration
 	Budget    int
 	Level     x25.Config
+	Mode      *seal.Mode    // nil: the world's
+	Secret    []byte        // nil: the world's
 	Latency   time.Duration // until it takes what has arrived, at most
 }
 
@@ -102,8 +107,9 @@ func (m *Machine) Start() {
 	m.boot++
 	m.n = node.New(node.Config{
 		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Level: m.Level,
+		Seal: m.sealing(),
 	})
-	w.tracef("%s starts", m.name)
+	w.tracef("%s starts in mode %v", m.name, w.Mode)
 	for _, c := range m.nics {
 		if c.up {
 			m.n.AddPort(c.port, c.addr, m.MTU, m.RW)
@@ -311,7 +317,7 @@ func programOf(c *node.Circuit) (*program, bool) {
 var eventNames = map[node.EventKind]string{
 	node.Claimed: "claimed", node.Clash: "clash", node.Incoming: "incoming", node.Connected: "connected", node.Cleared: "cleared",
 	node.Data: "data", node.Room: "room", node.Reset: "reset", node.Interrupt: "interrupt",
-	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log",
+	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log", node.Pinned: "pinned",
 }
 
 // handle takes an event of the node to where it belongs.
@@ -332,6 +338,8 @@ func (m *Machine) handle(ev node.Event) {
 		m.clash()
 	case node.Log:
 		m.checkLog(ev.Text)
+	case node.Pinned:
+		m.pinned(*ev.Pin)
 	case node.Incoming:
 		m.incoming(ev.Circuit)
 	default:

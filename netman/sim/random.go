@@ -5,12 +5,17 @@ import (
 	"io"
 	"time"
 
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
 // Random makes a world of anything that may happen from a seed, lets it live, and returns it, and how it failed or nil.
-func Random(seed uint64, trace io.Writer) (*World, error) {
+func Random(seed uint64, mode seal.Mode, trace io.Writer) (*World, error) {
 	w := New(seed, trace)
+	w.Mode = mode
+	if mode != seal.Open {
+		w.tinyKeys()
+	}
 	return w, w.Try(func() { w.live() })
 }
 
