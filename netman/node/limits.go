@@ -13,7 +13,7 @@ const (
 	idleLink      = 60 * time.Second // protocol.md 3: a link without circuits is disconnected
 	logInterval   = time.Minute      // per reason and station
 	refusedAgain  = 10 * time.Second // a station that proved a wrong key: its sealed frames get no handshake for so long
-	maxNotices    = 64               // stations told in a second that the modes differ: further ones are not
+	maxNotices    = 8                // times in a second that differing modes are logged and told: further ones are counted only
 )
 
 // greetWaits is how long each hello waits for its answer; as with queries (protocol.md 2).

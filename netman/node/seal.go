@@ -19,8 +19,8 @@ type sealing struct {
 	plain    []byte // the frame at hand, opened
 	body     []byte // a group frame before it is sealed
 	sout     seal.Out
-	told     time.Time // when the next notice that modes differ may be sent
-	noticed  int       // notices sent since told was in the past
+	told     time.Time // until then noticed counts
+	noticed  int       // the times that modes were found to differ
 }
 
 // stationSeal is what a station has in them.
@@ -235,6 +235,10 @@ func (n *Node) established(now time.Time, s *station, ev seal.Event, out *Out) (
 		return false
 	}
 	s.sealed.differs = false
+	n.past["seal: handshakes completed"]++
+	if s.state == up && m.BootID == s.peer.boot {
+		n.past["seal: keys of a link renewed"]++
+	}
 	h := hello{
 		machine: m.Machine, boot: m.BootID, instance: m.Instance, n1: int(m.N1), rw: int(m.RW), tolerance: m.Tolerance,
 	}
@@ -376,6 +380,7 @@ func (n *Node) handleRefusal(now time.Time, s *station, f hdlc.Frame, out *Out) 
 		n.drop("sealed control message that is no refusal")
 		return
 	}
+	s.sealed.peer.Rejected()
 	who, text := n.stationName(s), ""
 	switch m.Reason {
 	case names.RefuseChanged:
@@ -481,16 +486,23 @@ func controlPDU(response bool, dsap byte, m names.Message) []byte {
 // tellMode is when a station shows that it is in another mode: the log says so, and the station is told ours, so that its log does.
 func (n *Node) tellMode(now time.Time, key stationKey, txid uint32, how string, out *Out) {
 	n.drop("station in another mode")
+	if !n.mayNotice(now) {
+		return
+	}
 	n.logf(now, key.addr, "mode", out, "no link with the station %s: %s, and this machine is in mode %v: set the same mode under [security] on both",
 		FormatAddr(key.addr), how, n.mode())
+	n.sendControl(key.port, key.addr, true, names.Message{
+		Type: names.Refusal, TxID: txid, Mode: uint8(n.mode()), Reason: names.RefuseMode,
+	}, out)
+}
+
+// mayNotice rations what is said and logged about modes, for invented stations cost nothing.
+func (n *Node) mayNotice(now time.Time) bool {
 	if !now.Before(n.told) {
 		n.told, n.noticed = now.Add(time.Second), 0
 	}
-	if n.noticed++; n.noticed <= maxNotices {
-		n.sendControl(key.port, key.addr, true, names.Message{
-			Type: names.Refusal, TxID: txid, Mode: uint8(n.mode()), Reason: names.RefuseMode,
-		}, out)
-	}
+	n.noticed++
+	return n.noticed <= maxNotices
 }
 
 // heardMode is when a station tells its mode in the clear, which anybody can: a link that comes about all the same shows that it is not so.
@@ -505,6 +517,10 @@ func (n *Node) heardMode(now time.Time, key stationKey, m names.Message, out *Ou
 	if s != nil {
 		who = n.stationName(s)
 		s.sealed.mode, s.sealed.differs = mode, true
+	}
+	if !n.mayNotice(now) {
+		n.drop("refusal in the clear")
+		return
 	}
 	n.logf(now, key.addr, "mode", out, "no link with %s: it is in mode %v, and this machine is in mode %v: set the same mode under [security] on both",
 		who, mode, n.mode())

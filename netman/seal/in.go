@@ -203,7 +203,7 @@ func (p *Peer) Open(now time.Time, dst, frame []byte, out *Out) (pdu []byte, new
 		if s.heard.IsZero() {
 			s.reply, s.third = nil, nil
 		}
-		s.heard = now
+		s.heard, p.last = now, s
 		if i >= 2 {
 			p.pending[i-2] = nil
 			p.establish(now, s, out)

@@ -119,6 +119,7 @@ type Peer struct {
 	theirs        []*handshake // XX, answered: they wait for the third message
 	pending       [2]*session  // IK, answered: the first frame under one tells that its beginner lives, and is no recording
 	cur, prev     *session     // what this side sends under; and the one before, still accepted
+	last          *session     // of the frame that was opened last
 	steps         bucket
 	unknown       time.Time // no handshake because of an unknown key before
 	rekey         time.Time // no new key before
@@ -209,11 +210,16 @@ func (p *Peer) Key() (k Key, ok bool) {
 }
 
 // Reject drops the key that an Established event told of: its owner is not who it should be.
-func (p *Peer) Reject(ev Event) {
-	if p.prev == ev.session {
+func (p *Peer) Reject(ev Event) { p.drop(ev.session) }
+
+// Rejected drops the key of the frame that was opened last: the peer, who said so in it, has dropped it.
+func (p *Peer) Rejected() { p.drop(p.last) }
+
+func (p *Peer) drop(s *session) {
+	if p.prev == s {
 		p.prev = nil
 	}
-	if p.cur == ev.session {
+	if p.cur == s {
 		p.cur, p.prev = p.prev, nil
 	}
 }

@@ -5,18 +5,26 @@ import (
 	"testing"
 	"time"
 
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
-// try runs a directed scenario in a world of its own.
+// try runs a directed scenario in each mode, in a world of its own.
 func try(t *testing.T, run func(w *World)) {
+	t.Helper()
+	for _, mode := range modes {
+		tryMode(t, mode, run)
+	}
+}
+
+func tryMode(t *testing.T, mode seal.Mode, run func(w *World)) {
 	t.Helper()
 	trace, flush := tracer()
 	defer flush()
 	w := New(max(*seedFlag, 1), trace)
-	w.Trouble = true
+	w.Trouble, w.Mode = true, mode
 	if err := w.Try(func() { run(w) }); err != nil {
-		t.Error(strings.Split(err.Error(), "\nrun it again")[0])
+		t.Error(mode, ": ", strings.Split(err.Error(), "\nrun it again")[0])
 	}
 }
 

@@ -35,7 +35,7 @@ func (m *Machine) sealing() *seal.Config {
 		m.seal = &seal.Config{}
 		m.newKey()
 	}
-	m.seal.Mode, m.seal.Limits, m.seal.Rand = mode, w.Limits, w.random()
+	m.seal.Mode, m.seal.Strict, m.seal.Limits, m.seal.Rand = mode, m.Strict, w.Limits, w.random()
 	if m.seal.Secrets = nil; mode == seal.Secret {
 		text := siteSecret
 		if m.Secret != nil {

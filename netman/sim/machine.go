@@ -32,6 +32,7 @@ type Machine struct {
 	wakeAt  time.Duration
 	asleep  time.Duration // not driven before
 	claimed bool
+	logs    []string // what its netman logged
 
 	services []*service
 	programs []*program // that have not ended
@@ -47,6 +48,7 @@ type MachineConfig struct {
 	Level     x25.Config
 	Mode      *seal.Mode    // nil: the world's
 	Secret    []byte        // nil: the world's
+	Strict    bool          // no unknown machine is accepted
 	Latency   time.Duration // until it takes what has arrived, at most
 }
 
@@ -337,6 +339,7 @@ func (m *Machine) handle(ev node.Event) {
 	case node.Clash:
 		m.clash()
 	case node.Log:
+		m.logs = append(m.logs, ev.Text)
 		m.checkLog(ev.Text)
 	case node.Pinned:
 		m.pinned(*ev.Pin)

@@ -62,6 +62,9 @@ func seeds(t *testing.T, mode seal.Mode) {
 		steps += w.Steps()
 		sum.add(w.Stats)
 	}
+	if mode != seal.Open && *seedsFlag >= 20 && sum.Renewed == 0 {
+		t.Error("no key was ever renewed")
+	}
 	t.Logf("%d seeds, %d steps, %+v", *seedsFlag, steps, sum)
 }
 
@@ -78,6 +81,7 @@ func (s *Stats) add(o Stats) {
 	s.LinksDown += o.LinksDown
 	s.Crashes += o.Crashes
 	s.Clashes += o.Clashes
+	s.Renewed += o.Renewed
 }
 
 // TestSameSeedSameWorld: nothing but the seed decides what happens.

@@ -35,9 +35,10 @@ type World struct {
 
 // Rules is what a world allows to happen besides what always may.
 type Rules struct {
-	Trouble bool // links go down
-	Scarce  bool // limits are small: 05
-	Corrupt bool // frames are wrong: nothing is sure but that nobody crashes, hangs or grows
+	Trouble   bool // links go down
+	Strangers bool // some machines refuse each other: 0B, 21
+	Scarce    bool // limits are small: 05
+	Corrupt   bool // frames are wrong: nothing is sure but that nobody crashes, hangs or grows
 }
 
 // Stats counts what programs did.
@@ -45,6 +46,7 @@ type Stats struct {
 	Calls, Connected, Refused, Ended     int
 	Octets, Messages, Interrupts, Resets int
 	LinksDown, Crashes, Clashes          int
+	Renewed                              int // keys of links that were up, as far as machines still knew at the end
 }
 
 // epoch is when every world begins.
