@@ -107,6 +107,9 @@ func printRow(out io.Writer, kind string, raw []byte) error {
 			state = "claiming its name"
 		}
 		fmt.Fprintf(out, "%s: %s for %s, mode %s\n", r.Machine, state, seconds(r.Seconds), r.Mode)
+		if r.Key != "" {
+			fmt.Fprintf(out, "  key %s\n", r.Key)
+		}
 		for _, s := range r.Stations {
 			fmt.Fprintf(out, "  %s\n", s)
 		}

@@ -13,6 +13,7 @@
 //	resident.go  those that netman itself keeps running, and the reload of servtab
 //	spawn.go     starts servers; nothing else executes anything
 //	servtab.go   servtab.toml
+//	keys.go      the files of keys: the machine's own, the site's, those of the machines met
 //	status.go    what netman tells of itself
 //	main.go      the command line; client.go and verbs.go are the verbs that ask a running netman
 //

@@ -26,6 +26,7 @@ type loop struct {
 	wire  wireOptions
 	ports []*port // by the node's port number
 
+	pins     *pinKeeper
 	door     *door
 	visitors int                 // connections to the door that have not said what they want
 	holders  map[holder]struct{} // of circuits
@@ -169,6 +170,8 @@ func (l *loop) handleEvent(ev node.Event) {
 		l.claimed()
 	case node.Clash:
 		l.clash(ev.Text)
+	case node.Pinned:
+		l.pinned(ev.Pin)
 	case node.Incoming:
 		l.incoming(ev.Circuit)
 	default:

@@ -19,6 +19,7 @@ import (
 	"dnet/circuit"
 	"dnet/ether"
 	"dnet/netman/node"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -111,6 +112,7 @@ type setup struct {
 	tolerance time.Duration
 	services  map[string]*service
 	wire      wireOptions
+	sealing   *sealing // nil in open mode
 }
 
 // prepare reads and checks servtab and the command line.
@@ -123,7 +125,7 @@ func prepare(opt options, named bool) (*setup, error) {
 		return nil, errors.New("--netphys: circuits as files are not in this version; only none")
 	}
 	s := &setup{}
-	if err = st.checkSecurity(); err != nil {
+	if s.sealing, err = st.sealing(); err != nil {
 		return nil, err
 	}
 	if s.machine, err = st.machineName(opt.machine); err != nil {
@@ -170,6 +172,11 @@ func runDaemon(opt options, named bool) error {
 	if err != nil {
 		return err
 	}
+	if setup.sealing != nil {
+		if err := setup.sealing.prepare(); err != nil {
+			return err
+		}
+	}
 	l.setup(setup)
 	l.servtab = opt.servtab
 	if l.door, err = l.openDoor(opt.door); err != nil {
@@ -179,8 +186,7 @@ func runDaemon(opt options, named bool) error {
 	if err := l.openPorts(setup.wire); err != nil {
 		return err
 	}
-	log.Printf("machine %s on %s; mode open: callers are not authenticated, whoever is on this network may call",
-		setup.machine, l.addresses())
+	l.sayMode()
 	go l.spawnServers()
 	l.takeServices(setup.services)
 	l.onSignals()
@@ -188,14 +194,32 @@ func runDaemon(opt options, named bool) error {
 	l.flush()
 	err = l.run()
 	l.shutdown()
+	l.pins.finish()
 	return err
+}
+
+// sayMode says at the start what callers may be believed.
+func (l *loop) sayMode() {
+	says := "callers are not authenticated, whoever is on this network may call"
+	switch l.node.Mode() {
+	case seal.Pinned:
+		says = "the key of this machine is " + l.node.Key().String()
+	case seal.Secret:
+		says = "for machines that know the site secret; the key of this one is " + l.node.Key().String()
+	}
+	log.Printf("machine %s on %s; mode %v: %s", l.node.Machine(), l.addresses(), l.node.Mode(), says)
 }
 
 // setup makes the node that servtab and the command line described.
 func (l *loop) setup(s *setup) {
-	l.node = node.New(node.Config{
+	cfg := node.Config{
 		Machine: s.machine, BootID: random(), Seed: random(), Ethertype: s.wire.ethertype, Tolerance: s.tolerance,
-	})
+	}
+	l.pins = &pinKeeper{l: l}
+	if s.sealing != nil {
+		cfg.Seal, l.pins.path = &s.sealing.config, s.sealing.pins
+	}
+	l.node = node.New(cfg)
 }
 
 func random() uint64 {

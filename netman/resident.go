@@ -80,6 +80,10 @@ func (l *loop) reload() {
 		log.Printf("reload: %v; nothing is changed", err)
 		return
 	}
+	if err := l.reloadSecrets(st); err != nil {
+		log.Printf("reload: %v; nothing is changed", err)
+		return
+	}
 	for _, name := range sortedKeys(l.services) {
 		if old := l.services[name]; old.path != "" && services[name] == nil {
 			delete(l.services, name)

@@ -47,7 +47,7 @@ func (l *loop) serverEnv(s *service) []string {
 		"DNET_DOOR=" + l.door.path,
 		"DNET_SERVICE=" + s.name,
 		"DNET_MACHINE=" + l.node.Machine(),
-		"DNET_MODE=open",
+		"DNET_MODE=" + l.node.Mode().String(),
 	}
 	if s.as.name != "" {
 		env = append(env, "USER="+s.as.name, "LOGNAME="+s.as.name)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
+	"dnet/netman/seal"
 )
 
 // status answers a `status WHAT` line with JSON lines, then the end of file (protocol.md 5). The state is copied here, by its
@@ -66,7 +67,8 @@ type machineRow struct {
 	Up       bool     `json:"up"`
 	Seconds  float64  `json:"seconds"` // since netman's start
 	Mode     string   `json:"mode"`
-	Stations []string `json:"stations"` // interface and address of each port
+	Key      string   `json:"key,omitempty"` // this machine's; not in mode open
+	Stations []string `json:"stations"`      // interface and address of each port
 	Clashes  []string `json:"clashes,omitempty"`
 }
 
@@ -113,8 +115,11 @@ type circuitRow struct {
 
 func (l *loop) machineStatus() machineRow {
 	row := machineRow{
-		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: "open",
+		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: l.node.Mode().String(),
 		Clashes: l.clashes,
+	}
+	if l.node.Mode() != seal.Open {
+		row.Key = l.node.Key().String()
 	}
 	for _, p := range l.ports {
 		row.Stations = append(row.Stations, p.name+" "+p.link.Addr.String())

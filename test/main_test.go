@@ -9,6 +9,7 @@
 //	netman_test.go     the verbs of netman, reload
 //	badinput_test.go   what is wrong is said
 //	capture_test.go    what is on the wire, as tshark sees it
+//	seal_test.go       sealed links: what cannot be read on it, machines with another key, modes that differ
 //	programs_test.go   programs of others through rx and the door
 //
 // Where a time is promised, five times that is asserted. Nothing here sleeps: a wait is for an event, or for a state that is looked

@@ -53,8 +53,23 @@ func (n *Node) startSealing(cfg *seal.Config) {
 // errOpenMode is when something of the sealed modes is asked of a node that is in open mode.
 var errOpenMode = errors.New("this machine is in mode open: nothing is pinned")
 
-// mode is the node's.
-func (n *Node) mode() seal.Mode {
+// Key is the machine's own; zero in open mode.
+func (n *Node) Key() (k seal.Key) {
+	if n.desk != nil {
+		k = n.desk.Key()
+	}
+	return k
+}
+
+// SetSecrets changes the site secrets of secret mode: the first is used, all are accepted. Links that are up stay.
+func (n *Node) SetSecrets(all []seal.SiteSecret) {
+	if n.Mode() == seal.Secret && len(all) > 0 {
+		n.desk.SetSecrets(all)
+	}
+}
+
+// Mode is the machine's.
+func (n *Node) Mode() seal.Mode {
 	if n.desk == nil {
 		return seal.Open
 	}
@@ -112,7 +127,7 @@ func (n *Node) handlePlain(now time.Time, key stationKey, group bool, pdu []byte
 		if !group {
 			n.tellMode(now, key, m.TxID, m.Machine+" is in mode open", out)
 		}
-	case n.mode() == seal.Secret:
+	case n.Mode() == seal.Secret:
 		n.drop("unsealed " + m.Type.String())
 		if m.Type == names.Query {
 			n.tellMode(now, key, m.TxID, "it asks for names in the clear", out)
@@ -132,7 +147,7 @@ func (n *Node) handleProof(now time.Time, key stationKey, group bool, m names.Me
 		n.drop("handshake to the group")
 	case m.Type == names.Refusal:
 		n.heardMode(now, key, m, out)
-	case seal.Mode(m.Mode) != n.mode():
+	case seal.Mode(m.Mode) != n.Mode():
 		n.tellMode(now, key, m.TxID, "it is in mode "+seal.Mode(m.Mode).String(), out)
 	case n.desk != nil:
 		n.handleHandshake(now, key, m, out)
@@ -169,7 +184,7 @@ func (n *Node) handleHandshake(now time.Time, key stationKey, m names.Message, o
 func (n *Node) payload(s *station, instance uint32) []byte {
 	s.sealed.instance = instance
 	m := n.helloMessage(s, 0)
-	m.Instance, m.Mode = instance, uint8(n.mode())
+	m.Instance, m.Mode = instance, uint8(n.Mode())
 	return m.Append(nil)
 }
 
@@ -218,7 +233,7 @@ func (n *Node) handleSeal(now time.Time, s *station, out *Out) (ok bool) {
 
 // sendHandshake sends a step of a handshake.
 func (n *Node) sendHandshake(s *station, value []byte, out *Out) {
-	m := names.Message{Type: names.Handshake, Mode: uint8(n.mode()), Handshake: string(value)}
+	m := names.Message{Type: names.Handshake, Mode: uint8(n.Mode()), Handshake: string(value)}
 	n.sendControl(s.key.port, s.key.addr, seal.Response(value), m, out)
 }
 
@@ -288,7 +303,7 @@ func (n *Node) refusePeer(now time.Time, s *station, machine string, err error, 
 	n.drop("machine refused: " + err.Error())
 	n.logf(now, s.key.addr, "refused", out, "no link with the station %s: %s", FormatAddr(s.key.addr), text)
 	if s.sealed.peer.Uses(ev) {
-		m := names.Message{Type: names.Refusal, Mode: uint8(n.mode()), Reason: reason}
+		m := names.Message{Type: names.Refusal, Mode: uint8(n.Mode()), Reason: reason}
 		n.sendSealed(s, controlPDU(false, hdlc.SAPControl, m), out)
 	}
 	s.sealed.peer.Reject(ev)
@@ -402,7 +417,7 @@ func (n *Node) handleRefusal(now time.Time, s *station, f hdlc.Frame, out *Out) 
 
 // openGroup opens a frame sealed for the whole site: a query, or an answer.
 func (n *Node) openGroup(now time.Time, key stationKey, group bool, frame []byte, out *Out) {
-	if n.mode() != seal.Secret {
+	if n.Mode() != seal.Secret {
 		n.drop(errSealed.Error())
 		n.tellMode(now, key, 0, "it asks for names under a site secret", out)
 		return
@@ -490,9 +505,9 @@ func (n *Node) tellMode(now time.Time, key stationKey, txid uint32, how string, 
 		return
 	}
 	n.logf(now, key.addr, "mode", out, "no link with the station %s: %s, and this machine is in mode %v: set the same mode under [security] on both",
-		FormatAddr(key.addr), how, n.mode())
+		FormatAddr(key.addr), how, n.Mode())
 	n.sendControl(key.port, key.addr, true, names.Message{
-		Type: names.Refusal, TxID: txid, Mode: uint8(n.mode()), Reason: names.RefuseMode,
+		Type: names.Refusal, TxID: txid, Mode: uint8(n.Mode()), Reason: names.RefuseMode,
 	}, out)
 }
 
@@ -508,7 +523,7 @@ func (n *Node) mayNotice(now time.Time) bool {
 // heardMode is when a station tells its mode in the clear, which anybody can: a link that comes about all the same shows that it is not so.
 func (n *Node) heardMode(now time.Time, key stationKey, m names.Message, out *Out) {
 	mode := seal.Mode(m.Mode)
-	if m.Reason != names.RefuseMode || mode == n.mode() {
+	if m.Reason != names.RefuseMode || mode == n.Mode() {
 		n.drop("refusal in the clear")
 		return
 	}
@@ -523,7 +538,7 @@ func (n *Node) heardMode(now time.Time, key stationKey, m names.Message, out *Ou
 		return
 	}
 	n.logf(now, key.addr, "mode", out, "no link with %s: it is in mode %v, and this machine is in mode %v: set the same mode under [security] on both",
-		who, mode, n.mode())
+		who, mode, n.Mode())
 }
 
 // rekey begins a new key when the one in use has been used enough.
@@ -579,7 +594,7 @@ func (c *Circuit) Proof() (p Proof, ok bool) {
 	}
 	p.Key, ok = c.st.sealed.peer.Key()
 	pin, _ := c.node.desk.Pins().Get(c.Machine)
-	p.Accepted, p.Secret = pin.Accepted && pin.Key == p.Key, c.node.mode() == seal.Secret
+	p.Accepted, p.Secret = pin.Accepted && pin.Key == p.Key, c.node.Mode() == seal.Secret
 	return p, ok
 }
 

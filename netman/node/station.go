@@ -377,7 +377,7 @@ func (n *Node) refuseLink(now time.Time, s *station, out *Out) {
 // incompatible says what keeps this machine and a station from a link.
 func (n *Node) incompatible(s *station) string {
 	if s.sealed.differs {
-		return fmt.Sprintf("%s is in mode %v, this machine in mode %v: set the same mode under [security] on both", n.stationName(s), s.sealed.mode, n.mode())
+		return fmt.Sprintf("%s is in mode %v, this machine in mode %v: set the same mode under [security] on both", n.stationName(s), s.sealed.mode, n.Mode())
 	}
 	return n.stationName(s) + " speaks another version or mode of dnet"
 }
@@ -388,7 +388,7 @@ func (n *Node) sendControl(port int, to Addr, response bool, m names.Message, ou
 	if to == Group {
 		dsap |= 1
 	}
-	if n.mode() == seal.Secret && (m.Type == names.Query || m.Type == names.Answer) {
+	if n.Mode() == seal.Secret && (m.Type == names.Query || m.Type == names.Answer) {
 		n.sendGroup(port, to, controlPDU(response, dsap, m), out)
 		return
 	}

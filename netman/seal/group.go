@@ -35,7 +35,9 @@ type sender struct {
 
 // startGroup draws the salt of this start and makes the key of the own frames.
 func (d *Desk) startGroup() {
-	d.group.senders = map[[6]byte]*sender{}
+	if d.group.senders == nil {
+		d.group.senders = map[[6]byte]*sender{}
+	}
 	s := d.secret()
 	if s == nil {
 		return
@@ -43,6 +45,13 @@ func (d *Desk) startGroup() {
 	io.ReadFull(d.cfg.Rand, d.group.salt[:])
 	start := binary.BigEndian.AppendUint64(append([]byte(nil), d.group.salt[:]...), d.cfg.BootID)
 	d.group.seal = groupKey(s, start)
+}
+
+// SetSecrets changes the site secrets: the first is used from now on, all are accepted. Keys that are in use stay.
+func (d *Desk) SetSecrets(all []SiteSecret) {
+	d.cfg.Secrets = append([]SiteSecret(nil), all...)
+	d.group.next = 0
+	d.startGroup()
 }
 
 func groupKey(s *SiteSecret, start []byte) cipher.AEAD {

@@ -89,7 +89,7 @@ func (p *Peer) pend(now time.Time, s *session) {
 // handleSecond takes the answer to the own first message: the peer lives, and has the keys in IK, or will have them with the third message.
 func (p *Peer) handleSecond(now time.Time, m message, out *Out) error {
 	h := p.own
-	if h == nil || h.pattern+1 != m.step || h.number != m.number || h.secret != m.secret {
+	if h == nil || h.pattern+1 != m.step || h.number != m.number || !same(h.secret, m.secret) {
 		return ErrUnexpected
 	}
 	if !p.steps.take(now, stepsPerSec, stepsBurst) {
@@ -135,7 +135,7 @@ func (p *Peer) handleSecond(now time.Time, m message, out *Out) error {
 // handleThird ends an XX handshake of the peer, who lives.
 func (p *Peer) handleThird(now time.Time, m message, out *Out) error {
 	for i, h := range p.theirs {
-		if h.number != m.number || h.secret != m.secret || now.Sub(h.began) >= halfOpenAge {
+		if h.number != m.number || !same(h.secret, m.secret) || now.Sub(h.began) >= halfOpenAge {
 			continue
 		}
 		if !p.steps.take(now, stepsPerSec, stepsBurst) {

@@ -105,6 +105,9 @@ func NewSiteSecret(text []byte) (SiteSecret, error) {
 	return s, nil
 }
 
+// same tells whether two are the same secret, or both none.
+func same(a, b *SiteSecret) bool { return (a == nil) == (b == nil) && (a == nil || a.ID == b.ID) }
+
 // derive fills to with HKDF-SHA256 of a key (RFC 5869). It is never asked for more than that has.
 func derive(to, key, salt []byte, info string) {
 	b, err := hkdf.Key(sha256.New, key, salt, info, len(to))
