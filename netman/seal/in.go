@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -33,7 +34,8 @@ func (p *Peer) handleFirst(now time.Time, m message, payload []byte, out *Out) e
 			return nil
 		}
 	}
-	for _, s := range p.sessions() {
+	for i := range p.sessions() {
+		s := p.session(i)
 		if s == nil || s.initiator || !bytes.Equal(s.first, e) {
 			continue
 		}
@@ -77,13 +79,14 @@ func (p *Peer) halfOpen(now time.Time, h *handshake) {
 	p.theirs = append(p.theirs, h)
 }
 
-// pend keeps the key of an answered IK handshake, in the place of the older one.
+// pend keeps the key of an answered IK handshake for the first frame under it.
 func (p *Peer) pend(now time.Time, s *session) {
 	s.began = now
-	if p.pending[0] != nil && now.Sub(p.pending[0].began) < pendingAge {
-		p.pending[1] = p.pending[0]
+	for len(p.pending) > 0 && (len(p.pending) >= maxHalfOpen || now.Sub(p.pending[0].began) >= pendingAge) {
+		p.pending[0] = nil
+		p.pending = p.pending[1:]
 	}
-	p.pending[0] = s
+	p.pending = append(p.pending, s)
 }
 
 // handleSecond takes the answer to the own first message: the peer lives, and has the keys in IK, or will have them with the third message.
@@ -193,7 +196,8 @@ func (p *Peer) Open(now time.Time, dst, frame []byte, out *Out) (pdu []byte, new
 	}
 	number := frame[flags] >> keyShift & keyMask
 	err = ErrUnknown
-	for i, s := range p.sessions() {
+	for i := range p.sessions() {
+		s := p.session(i)
 		if s == nil || s.number != number || !p.accepts(now, s) {
 			continue
 		}
@@ -204,13 +208,25 @@ func (p *Peer) Open(now time.Time, dst, frame []byte, out *Out) (pdu []byte, new
 			s.reply, s.third = nil, nil
 		}
 		s.heard, p.last = now, s
-		if i >= 2 {
-			p.pending[i-2] = nil
+		switch {
+		case i >= 2:
+			p.pending = slices.Delete(p.pending, i-2, i-1)
 			p.establish(now, s, out)
+		case i == 1 && p.prefers(now, s):
+			p.prev, p.cur = p.cur, s
 		}
 		return pdu, newest, nil
 	}
 	return nil, false, err
+}
+
+// prefers tells whether the peer sends under a newer key than the one that establish kept: it had no part in a crossing, or has lost it.
+func (p *Peer) prefers(now time.Time, s *session) bool {
+	last := s.at
+	if p.cur.heard.After(last) {
+		last = p.cur.heard
+	}
+	return s.at.After(p.cur.at) && now.Sub(last) > crossingWait
 }
 
 // accepts tells whether a frame under the key is still taken. The old key is, until the new one was heard and it was not for Grace.

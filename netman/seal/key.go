@@ -42,7 +42,7 @@ func (k Key) String() string { return base64.RawURLEncoding.EncodeToString(k[:])
 // ParseKey reads a Key's String.
 func ParseKey(text string) (k Key, err error) {
 	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) != len(k) {
+	if err != nil || len(b) != len(k) || base64.RawURLEncoding.EncodeToString(b) != text {
 		return Key{}, errors.New("a machine's key has 43 characters of A-Z, a-z, 0-9, '-' and '_'")
 	}
 	copy(k[:], b)

@@ -29,21 +29,22 @@ func (l Limits) withDefaults() Limits {
 const (
 	hard = 4 // times a limit of a key: nothing is sent or taken under it any more
 
-	maxHalfOpen = 16               // XX handshakes of one station that wait for their third message: the oldest is forgotten
-	halfOpenAge = 5 * time.Second  // and one that waits longer is
-	pendingAge  = 30 * time.Second // an answered IK handshake under whose key nothing was heard is forgotten
-	crossingAge = time.Second      // two handshakes that end so close together may have crossed
-	rekeyAgain  = 10 * time.Second // a new key that did not come about is tried for again after this, or Age/8
-	unknownPace = time.Second      // handshakes begun because of frames under an unknown key, per station
-	stepsPerSec = 20               // handshake messages that cost a Diffie-Hellman, per station,
-	stepsBurst  = 8                // after the first 8; further ones are dropped
-	guestPerSec = 200              // and from all stations together that share no key with us,
-	guestBurst  = 64               //
-	maxSenders  = 1024             // of group frames: the one not heard for longest is forgotten
-	maxPast     = 4                // earlier starts of a sender whose group frames are refused
-	maxRefused  = 64               // machines whose other key is remembered for `trust replace`
-	maxMessage  = 255              // octets of a handshake: one TLV
-	tries       = 3                // of a first message
+	maxHalfOpen  = 16                     // handshakes of one station, of each pattern, that were answered and not finished: the oldest is forgotten
+	halfOpenAge  = 5 * time.Second        // and one that waits longer is
+	pendingAge   = 30 * time.Second       // an answered IK handshake under whose key nothing was heard is forgotten
+	crossingWait = 120 * time.Millisecond // then the peer should use the one that the lower address began
+	crossingAge  = time.Second            // two handshakes that end so close together may have crossed
+	rekeyAgain   = 10 * time.Second       // a new key that did not come about is tried for again after this, or Age/8
+	unknownPace  = time.Second            // handshakes begun because of frames under an unknown key, per station
+	stepsPerSec  = 20                     // handshake messages that cost a Diffie-Hellman, per station,
+	stepsBurst   = 8                      // after the first 8; further ones are dropped
+	guestPerSec  = 200                    // and from all stations together that share no key with us,
+	guestBurst   = 64                     //
+	maxSenders   = 1024                   // of group frames: the one not heard for longest is forgotten
+	maxPast      = 4                      // earlier starts of a sender whose group frames are refused
+	maxRefused   = 64                     // machines whose other key is remembered for `trust replace`
+	maxMessage   = 255                    // octets of a handshake: one TLV
+	tries        = 3                      // of a first message
 )
 
 // waits is how long each try waits for its answer, as with queries (protocol.md 2).

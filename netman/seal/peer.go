@@ -117,7 +117,7 @@ type Peer struct {
 	local, remote [6]byte
 	own           *handshake   // begun by this side
 	theirs        []*handshake // XX, answered: they wait for the third message
-	pending       [2]*session  // IK, answered: the first frame under one tells that its beginner lives, and is no recording
+	pending       []*session   // IK, answered: the first frame under one tells that its beginner lives, and is no recording
 	cur, prev     *session     // what this side sends under; and the one before, still accepted
 	last          *session     // of the frame that was opened last
 	steps         bucket
@@ -165,23 +165,35 @@ func (p *Peer) try(now time.Time, out *Out) {
 	out.Values = append(out.Values, h.value)
 }
 
-// freeNumber is a key number that no key here has; if all are taken, the oldest key's.
+// freeNumber is a key number that no key here has, if there is one: two keys with one number are both tried.
 func (p *Peer) freeNumber() uint8 {
 	for n := uint8(1); n <= keyMask; n++ {
 		used := false
-		for _, s := range p.sessions() {
+		for i := range p.sessions() {
+			s := p.session(i)
 			used = used || s != nil && s.number == n
 		}
 		if !used {
 			return n
 		}
 	}
+	if p.cur == nil {
+		return 1
+	}
 	return p.cur.number%keyMask + 1
 }
 
-// sessions are all keys that may be accepted, nil where there is none.
-func (p *Peer) sessions() [4]*session {
-	return [4]*session{p.cur, p.prev, p.pending[0], p.pending[1]}
+// sessions is how many keys may be accepted, and session one of them; nil where there is none.
+func (p *Peer) sessions() int { return 2 + len(p.pending) }
+
+func (p *Peer) session(i int) *session {
+	switch i {
+	case 0:
+		return p.cur
+	case 1:
+		return p.prev
+	}
+	return p.pending[i-2]
 }
 
 // Busy tells whether a handshake of this side is under way.
