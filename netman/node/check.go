@@ -61,6 +61,12 @@ func (n *Node) checkStation(s *station) error {
 		return fmt.Errorf("the link is in %s", s.link.State())
 	case len(s.wait) > 0 && (s.state == idle || s.state == up):
 		return fmt.Errorf("%d calls wait for nothing", len(s.wait))
+	case n.desk != nil && s.state == greeting && !s.sealed.peer.Busy():
+		return fmt.Errorf("no handshake is under way")
+	case n.desk != nil && n.late(s.sealed.peer.Deadline()):
+		return fmt.Errorf("its handshake would be repeated too late")
+	case n.desk != nil && s.state == up && (n.late(s.sealed.peer.RekeyAt()) || n.late(s.sealed.peer.LiveUntil())):
+		return fmt.Errorf("its key would be renewed too late")
 	case s.state == greeting && n.late(s.greet.at):
 		return fmt.Errorf("its hello would be repeated too late")
 	case s.state == idle && n.late(s.quiet):

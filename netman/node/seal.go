@@ -228,6 +228,9 @@ func (n *Node) handleSeal(now time.Time, s *station, out *Out) (ok bool) {
 			}
 		}
 	}
+	if s.state == greeting && !s.sealed.peer.Busy() {
+		n.giveUp(now, s, out) // it answered, and nothing came of it
+	}
 	return ok
 }
 
@@ -240,9 +243,19 @@ func (n *Node) sendHandshake(s *station, value []byte, out *Out) {
 // established is when a station has proved its key and said its hello: who it says it is must be who it is pinned to be.
 func (n *Node) established(now time.Time, s *station, ev seal.Event, out *Out) (ok bool) {
 	m, err := names.Parse(ev.Payload)
-	if err != nil || m.Type != names.Hello || m.VersionMin > 1 || m.VersionMax < 1 {
-		n.drop("handshake without a hello of this version")
+	if err != nil || m.Type != names.Hello {
+		n.drop("handshake without a hello")
 		s.sealed.peer.Reject(ev)
+		return false
+	}
+	if m.VersionMin > 1 || m.VersionMax < 1 {
+		n.drop("hello of another version or mode")
+		n.logf(now, s.key.addr, "version", out, "%s (%s) speaks versions %d to %d; this netman speaks 1: no link",
+			m.Machine, FormatAddr(s.key.addr), m.VersionMin, m.VersionMax)
+		s.sealed.peer.Reject(ev)
+		if ev.Initiator && s.state == greeting {
+			n.refuseLink(now, s, out)
+		}
 		return false
 	}
 	if err := n.meet(now, s, m.Machine, ev.Key, out); err != nil {
