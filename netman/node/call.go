@@ -222,9 +222,7 @@ func (n *Node) handleNameEvent(now time.Time, ev names.Event, out *Out) {
 		n.claimed = true
 		out.Events = append(out.Events, Event{Kind: Claimed})
 	case names.Clash:
-		out.Events = append(out.Events, Event{Kind: Clash, Text: fmt.Sprintf(
-			"the machine name %s is in use: by the station %s as well as by this one, %s",
-			n.cfg.Machine, FormatAddr(ev.Station.Addr), n.ownAddrs())})
+		out.Events = append(out.Events, Event{Kind: Clash, Text: n.clashText(ev.Station.Addr)})
 	case names.Answered:
 		c := n.looking[ev.ID]
 		if c != nil && c.x == nil && c.wait == nil {
@@ -235,6 +233,11 @@ func (n *Node) handleNameEvent(now time.Time, ev names.Event, out *Out) {
 			n.tryServer(now, c, out)
 		}
 	}
+}
+
+// clashText says whose name two machines have.
+func (n *Node) clashText(other Addr) string {
+	return fmt.Sprintf("the machine name %s is in use: by the station %s as well as by this one, %s", n.cfg.Machine, FormatAddr(other), n.ownAddrs())
 }
 
 // ownAddrs lists the stations that this machine is.

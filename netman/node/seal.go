@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type stationSeal struct {
 	instance uint32    // of the link, in the last hello to this station
 	mode     seal.Mode // another one than ours, that the station told of,
 	differs  bool      // if it did
+	suspect  bool      // it spoke in this machine's name while that was being claimed
 	barred   time.Time // it proved a wrong key: no handshake is begun for its frames before
 }
 
@@ -132,10 +134,41 @@ func (n *Node) handlePlain(now time.Time, key stationKey, group bool, pdu []byte
 		if m.Type == names.Query {
 			n.tellMode(now, key, m.TxID, "it asks for names in the clear", out)
 		}
+	case m.Machine == n.cfg.Machine && !n.claimed:
+		n.suspect(now, key, m, out)
 	default:
 		n.dir.Handle(now, names.Station{Port: key.port, Addr: key.addr}, m, group, &n.nout)
 		n.handleNames(now, out)
 	}
+}
+
+// suspect is for a station that speaks in the name of this machine, which is claiming it, in the clear: only one that proves another key under
+// the name has it. A holder answers the claim; of two that claim, the lower address has it.
+func (n *Node) suspect(now time.Time, key stationKey, m names.Message, out *Out) {
+	own := n.ports[key.port].addr
+	if m.Service != "netman."+n.cfg.Machine || m.Type == names.Query && bytes.Compare(own[:], key.addr[:]) < 0 {
+		return
+	}
+	s := n.stations[key]
+	if s != nil && s.sealed.peer.Busy() {
+		return
+	}
+	if !n.desk.AdmitGuest(now) {
+		n.drop(seal.ErrPace.Error())
+		return
+	}
+	if s = n.stationAt(now, key, out); s != nil {
+		s.sealed.suspect = true
+		n.shake(now, s, s.sealed.instance, out)
+	}
+}
+
+// convict ends the claim to the machine's name: a station has proved another key under it.
+func (n *Node) convict(s *station, out *Out) {
+	if n.claimed || !s.sealed.suspect {
+		return
+	}
+	out.Events = append(out.Events, Event{Kind: Clash, Text: n.clashText(s.key.addr)})
 }
 
 // handleProof takes a handshake, or a refusal in the clear; in open mode too, where both only tell of another mode. False: it is neither.
@@ -287,6 +320,7 @@ func (n *Node) established(now time.Time, s *station, ev seal.Event, out *Out) (
 // meet holds a machine that proved a key to the pin of its name.
 func (n *Node) meet(now time.Time, s *station, machine string, key seal.Key, out *Out) error {
 	if machine == n.cfg.Machine {
+		n.convict(s, out)
 		return seal.ErrChanged // our name is ours
 	}
 	pin, fresh, err := n.desk.Pins().Meet(machine, key)

@@ -18,81 +18,94 @@ func FuzzPeer(f *testing.F) {
 		if site {
 			mode = Secret
 		}
-		p := connected(t, mode, Limits{})
-		octet := func() (b byte) {
-			if len(in) > 0 {
-				b, in = in[0], in[1:]
-			}
-			return b
+		z := &fuzz{pair: connected(t, mode, Limits{}), in: in}
+		for len(z.in) > 0 {
+			z.step()
+			z.check()
 		}
-		octets := func() (b []byte) {
-			n := min(int(octet()), len(in))
-			b, in = in[:n:n], in[n:]
-			return b
-		}
-		var last []byte
-		for len(in) > 0 {
-			from, to := p.low, p.high
-			op := octet()
-			if op&0x80 != 0 {
-				from, to = to, from
-			}
-			switch op & 7 {
-			case 0:
-				p.handle(to, octets())
-			case 1:
-				p.open(to, append(from.header(op>>3&3, 0), octets()...))
-			case 2:
-				frame := p.seal(from, "true")
-				for _, b := range octets() {
-					frame[int(b)%len(frame)] ^= op | 1
-				}
-				p.open(to, frame)
-			case 3:
-				key := to.desk.Key()
-				if op&8 != 0 {
-					p.begin(from, &key)
-				} else {
-					p.begin(from, nil)
-				}
-			case 4:
-				for _, v := range from.take() {
-					last = v
-					p.handle(to, v)
-				}
-			case 5:
-				if len(last) > 0 {
-					bad := append([]byte(nil), last...)
-					bad[int(octet())%len(bad)] ^= op | 1
-					p.handle(to, bad)
-				}
-			case 6:
-				p.now = p.now.Add(time.Duration(octet()) * 10 * time.Millisecond)
-				from.peer.HandleTimeout(p.now, &from.out)
-			case 7:
-				to.desk.OpenGroup(from.addr, nil, append(from.header(0, 0), octets()...))
-				to.desk.Admit(p.now, octets(), from.addr, to.addr)
-			}
-			for _, e := range []*end{p.low, p.high} {
-				for _, ev := range append(e.heard, e.out.Events...) {
-					if ev.Kind == Established && ev.Key != p.low.desk.Key() && ev.Key != p.high.desk.Key() {
-						t.Fatalf("%s took %v for a peer's key", e.name, ev.Key)
-					}
-				}
-				if len(e.peer.theirs) > maxHalfOpen || len(e.desk.group.senders) > maxSenders {
-					t.Fatal("a limit was passed")
-				}
-			}
-		}
-		p.low.peer.Cancel()
-		p.high.peer.Cancel()
-		for _, e := range []*end{p.low, p.high} {
-			e.take()
-		}
-		p.now = p.now.Add(time.Second)
-		p.say(p.low, p.high, "all is well")
-		p.say(p.high, p.low, "it is")
+		z.low.peer.Cancel()
+		z.high.peer.Cancel()
+		z.low.take()
+		z.high.take()
+		z.now = z.now.Add(time.Second)
+		z.say(z.low, z.high, "all is well")
+		z.say(z.high, z.low, "it is")
 	})
+}
+
+// fuzz is a pair to which whatever the octets say happens.
+type fuzz struct {
+	*pair
+	in   []byte
+	last []byte // a true handshake message
+}
+
+func (z *fuzz) octet() (b byte) {
+	if len(z.in) > 0 {
+		b, z.in = z.in[0], z.in[1:]
+	}
+	return b
+}
+
+func (z *fuzz) octets() (b []byte) {
+	n := min(int(z.octet()), len(z.in))
+	b, z.in = z.in[:n:n], z.in[n:]
+	return b
+}
+
+func (z *fuzz) step() {
+	from, to, op := z.low, z.high, z.octet()
+	if op&0x80 != 0 {
+		from, to = to, from
+	}
+	switch op & 7 {
+	case 0:
+		z.handle(to, z.octets())
+	case 1:
+		z.open(to, append(from.header(op>>3&3, 0), z.octets()...))
+	case 2:
+		frame := z.seal(from, "true")
+		for _, b := range z.octets() {
+			frame[int(b)%len(frame)] ^= op | 1
+		}
+		z.open(to, frame)
+	case 3:
+		var known *Key
+		if key := to.desk.Key(); op&8 != 0 {
+			known = &key
+		}
+		z.begin(from, known)
+	case 4:
+		for _, v := range from.take() {
+			z.last = v
+			z.handle(to, v)
+		}
+	case 5:
+		if len(z.last) > 0 {
+			bad := append([]byte(nil), z.last...)
+			bad[int(z.octet())%len(bad)] ^= op | 1
+			z.handle(to, bad)
+		}
+	case 6:
+		z.now = z.now.Add(time.Duration(z.octet()) * 10 * time.Millisecond)
+		from.peer.HandleTimeout(z.now, &from.out)
+	case 7:
+		to.desk.OpenGroup(from.addr, nil, append(from.header(0, 0), z.octets()...))
+		to.desk.Admit(z.now, z.octets(), from.addr, to.addr)
+	}
+}
+
+func (z *fuzz) check() {
+	for _, e := range []*end{z.low, z.high} {
+		for _, ev := range append(e.heard, e.out.Events...) {
+			if ev.Kind == Established && ev.Key != z.low.desk.Key() && ev.Key != z.high.desk.Key() {
+				z.t.Fatalf("%s took %v for a peer's key", e.name, ev.Key)
+			}
+		}
+		if len(e.peer.theirs) > maxHalfOpen || len(e.peer.pending) > maxHalfOpen || len(e.desk.group.senders) > maxSenders {
+			z.t.Fatal("a limit was passed")
+		}
+	}
 }
 
 // FuzzParseKey: what is read is printed as it was.

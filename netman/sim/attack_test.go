@@ -573,3 +573,31 @@ func TestFlood(t *testing.T) {
 		}
 	})
 }
+
+// TestForgedHolder: in pinned mode a thief who answers a claim, or claims the name himself, in the clear and without proving a key, keeps no machine
+// from starting.
+func TestForgedHolder(t *testing.T) {
+	tryMode(t, seal.Pinned, func(w *World) {
+		m := w.AddMachine("grumpy", MachineConfig{})
+		w.Wire.Tap = func(frame []byte) {
+			f, err := hdlc.Parse(frame[node.Headroom:])
+			if err != nil {
+				return
+			}
+			msg, err := names.Parse(f.Info)
+			if err != nil || msg.Type != names.Query {
+				return
+			}
+			for i, kind := range []names.Type{names.Answer, names.Query} {
+				forged := names.Message{Type: kind, BootID: 7, TxID: msg.TxID, Service: msg.Service, Machine: "grumpy", Hops: 8}
+				llc := hdlc.Frame{DSAP: hdlc.SAPControl, SSAP: hdlc.SAPControl, Kind: hdlc.UI, Response: i == 0, Info: forged.Append(nil)}
+				w.Wire.inject(frameOf(m.nics[0].addr, node.Addr{0, 0, 0, 0, 0, byte(i)}, 0, llc.Append(nil)))
+			}
+		}
+		m.Start()
+		w.Until(time.Second, "claimed, whatever is forged", func() bool { return m.claimed })
+		if w.Stats.Clashes > 0 {
+			w.failf("%d clashes", w.Stats.Clashes)
+		}
+	})
+}
