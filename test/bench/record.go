@@ -11,6 +11,7 @@ import (
 // Columns of the table.
 const (
 	netman    = "netman"
+	sealed    = "sealed" // netman in mode pinned
 	bareWire  = "AF_PACKET"
 	bareRelay = "bare relay"
 	tcp       = "TCP"
@@ -18,7 +19,7 @@ const (
 	forkExec  = "fork, exec"
 )
 
-var columns = []string{netman, bareRelay, bareWire, tcp, tcpAnswer, forkExec}
+var columns = []string{netman, sealed, bareRelay, bareWire, tcp, tcpAnswer, forkExec}
 
 // row is a line of the table; its values are samples, one of each round.
 type row struct {
