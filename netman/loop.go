@@ -138,11 +138,13 @@ func (l *loop) timeout() int {
 // forth more of both.
 func (l *loop) flush() {
 	events, frames := 0, 0
+	l.node.Finish(&l.out)
 	for events < len(l.out.Events) || frames < len(l.out.Frames) {
 		frames += l.sendFrames(l.out.Frames[frames:])
 		for last := len(l.out.Events); events < last; events++ {
 			l.handleEvent(l.out.Events[events])
 		}
+		l.node.Finish(&l.out)
 	}
 	l.out.Reset()
 }

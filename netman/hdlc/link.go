@@ -13,7 +13,6 @@ type Config struct {
 	SafeN1    int           // N1 above it is used only once a TEST frame of that size came back; 0: N1 is safe
 	K         int           // frames this side may have outstanding: the peer's rw; at most MaxWindow
 	RW        int           // frames the peer may have outstanding; at most MaxWindow
-	Final     bool          // the caller takes frames out of Out as they come: none that is there is written again
 	Tolerance time.Duration // silence after which the link is down; 50 ms to 30 s, 0: 1 s
 	Slab      *Slab         // buffers of at least Headroom + N1 octets
 }

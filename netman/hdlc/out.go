@@ -145,7 +145,7 @@ func (l *Link) sendS(kind Kind, response, pf bool, out *Out) {
 		return
 	}
 	l.emit(Frame{Kind: kind, Response: response, PF: pf, NR: l.recv.vr}, out)
-	if l.recv.rr = nil; plain && !l.cfg.Final {
+	if l.recv.rr = nil; plain {
 		l.recv.rr, l.recv.rrTurn = out.Frames[len(out.Frames)-1], out.turn
 	}
 }

@@ -58,6 +58,7 @@ func (a *abuse) check() {
 	if len(a.out.Frames) > 3000 || len(a.out.Events) > 3000 {
 		a.t.Fatalf("one step brings forth %d frames, %d events", len(a.out.Frames), len(a.out.Events))
 	}
+	a.n.Finish(&a.out)
 	for i := range a.out.Events {
 		a.event(&a.out.Events[i])
 	}

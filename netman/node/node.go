@@ -199,13 +199,14 @@ type Out struct {
 	link  hdlc.Out // what the links want done, and the buffers to give back at Reset
 	taken int      // frames of link that are in Frames already
 	arena []byte   // control messages
+	acks  []ack    // of sealed links
 }
 
 // Reset empties the Out once its frames are sent and its events handled.
 func (o *Out) Reset() {
 	clear(o.Events)
 	o.Frames, o.Events, o.arena = o.Frames[:0], o.Events[:0], o.arena[:0]
-	o.taken = 0
+	o.taken, o.acks = 0, o.acks[:0]
 	o.link.Reset()
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"dnet/netman/hdlc"
@@ -491,17 +492,43 @@ func (n *Node) openGroup(now time.Time, key stationKey, group bool, frame []byte
 	n.handleNames(now, out)
 }
 
-// takeSealed gives the frames of a link their header, seals them and puts them in line.
+// ack is an acknowledgement that is not sealed yet: more may come, and make it say more.
+type ack struct {
+	key stationKey
+	pdu []byte
+}
+
+// takeSealed gives the frames of a link their header, seals them and puts them in line. An acknowledgement waits for Finish, or for a
+// frame that says the same.
 func (n *Node) takeSealed(key stationKey, out *Out) {
 	s := n.stations[key]
 	for _, frame := range out.link.Frames[out.taken:] {
+		pdu := frame[Headroom:]
 		if s == nil {
 			n.drop("frame without a key")
 			continue
 		}
-		n.sendSealed(s, frame[Headroom:], out)
+		if hdlc.Numbered(pdu) {
+			out.acks = slices.DeleteFunc(out.acks, func(a ack) bool { return a.key == key })
+		}
+		if hdlc.IsAck(pdu) {
+			out.acks = append(out.acks, ack{key, pdu})
+			continue
+		}
+		n.sendSealed(s, pdu, out)
 	}
 	out.taken = len(out.link.Frames)
+}
+
+// Finish completes Out.Frames. The owner calls it when it has told the node all that came at once, before it sends them: an
+// acknowledgement of many frames is sealed once.
+func (n *Node) Finish(out *Out) {
+	for _, a := range out.acks {
+		if s := n.stations[a.key]; s != nil {
+			n.sendSealed(s, a.pdu, out)
+		}
+	}
+	out.acks = out.acks[:0]
 }
 
 // sendSealed seals a PDU for a station into a buffer that is given back when it is sent. The PDU stays as it is: it may have to be sent again.

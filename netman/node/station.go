@@ -114,7 +114,6 @@ func (n *Node) forgetStations(now time.Time, out *Out) {
 func (n *Node) linkConfig(n1, k, rw int, tolerance time.Duration) hdlc.Config {
 	return hdlc.Config{
 		Headroom: Headroom, N1: n1, SafeN1: n.safeN1(), K: min(k, hdlc.MaxWindow), RW: rw, Tolerance: tolerance, Slab: n.slabOf(Headroom + n1),
-		Final: n.desk != nil,
 	}
 }
 

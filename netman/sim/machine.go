@@ -284,6 +284,7 @@ func (m *Machine) flush() {
 
 // send puts the frames of the turn on the wire.
 func (m *Machine) send() {
+	m.n.Finish(&m.out)
 	for _, f := range m.out.Frames {
 		m.w.Wire.transmit(m.nics[f.Port], f.Octets)
 	}
