@@ -601,3 +601,29 @@ func TestForgedHolder(t *testing.T) {
 		}
 	})
 }
+
+// TestFalseAnswer: a machine of the site that answers for a name of another one gets no call: the answer is a hint, and its own key tells who it is.
+func TestFalseAnswer(t *testing.T) {
+	tryMode(t, seal.Pinned, func(w *World) {
+		m := boot(w, MachineConfig{}, "grumpy", "sneezy", "evil")
+		evil := m[2].nics[0].addr
+		w.Wire.Tap = func(frame []byte) {
+			f, err := hdlc.Parse(frame[node.Headroom:])
+			if err != nil {
+				return
+			}
+			msg, err := names.Parse(f.Info)
+			if err != nil || msg.Type != names.Query || msg.Service != "sink.sneezy" {
+				return
+			}
+			forged := names.Message{Type: names.Answer, BootID: 7, TxID: msg.TxID, Service: msg.Service, Machine: "sneezy"}
+			llc := hdlc.Frame{DSAP: hdlc.SAPControl, SSAP: hdlc.SAPControl, Kind: hdlc.UI, Response: true, Info: forged.Append(nil)}
+			w.Wire.inject(frameOf(m[0].nics[0].addr, evil, 0, llc.Append(nil)))
+		}
+		c, server := connect(w, m[0], "sink.sneezy", plan{})
+		w.Until(time.Second, "over", func() bool { return c.gone })
+		if server.m != m[1] || m[2].n.Counters()["packet level: calls"] > 0 || m[0].n.Counters()["answer for another machine's name"] != 1 {
+			w.failf("called %s; evil: %v", server.m.name, m[2].n.Counters())
+		}
+	})
+}

@@ -129,6 +129,22 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestSilentRestart: a machine that crashed and is back, but has nothing to say, tells those who still poll its former life that it is gone.
+func TestSilentRestart(t *testing.T) {
+	try(t, func(w *World) {
+		m := boot(w, MachineConfig{Tolerance: 30 * time.Second}, "grumpy", "sneezy")
+		client, _ := connect(w, m[0], "sink.sneezy", idle())
+		w.Run(time.Second)
+		m[1].Crash()
+		w.Run(100 * time.Millisecond)
+		m[1].Start()
+		d := w.Until(9*time.Second, "the caller told, after a poll", func() bool { return client.gone })
+		if client.cause != x25.CauseOutOfOrder {
+			w.failf("the caller is told %v after %v", client.cause, d)
+		}
+	})
+}
+
 // TestInterfaceDown: an interface that goes down ends its links at once.
 func TestInterfaceDown(t *testing.T) {
 	try(t, func(w *World) {
