@@ -233,10 +233,10 @@ var sealMutants = []mutant{
 		"pin held", "netman/seal/pins.go", "\tcase known && pin.Key == key:\n", "\tcase known:\n",
 		"A pinned machine may have any key.",
 	}, {
-		"answers are hints", "netman/node/seal.go", "if machine != \"\" && machine != s.peer.machine {", "if false {",
+		"answers are hints", "netman/node/pins.go", "if machine != \"\" && machine != s.peer.machine {", "if false {",
 		"A machine may answer for another's name.",
 	}, {
-		"unsealed frames", "netman/node/seal.go", "\tif f.SSAP != hdlc.SAPControl || f.DSAP&^1 != hdlc.SAPControl || f.Kind != hdlc.UI {\n\t\tn.drop(\"unsealed frame\")\n\t\treturn\n\t}\n",
+		"unsealed frames", "netman/node/sealed.go", "\tif f.SSAP != hdlc.SAPControl || f.DSAP&^1 != hdlc.SAPControl || f.Kind != hdlc.UI {\n\t\tn.drop(\"unsealed frame\")\n\t\treturn\n\t}\n",
 		"\tif f.SSAP == hdlc.SAPX25 {\n\t\tn.handleLLC(now, key, f, false, out)\n\t\treturn\n\t}\n",
 		"Frames of layer 2 are taken unsealed.",
 	}, {
@@ -249,7 +249,10 @@ var sealMutants = []mutant{
 		"strangers rationed", "netman/seal/peer.go", "func (d *Desk) AdmitGuest(now time.Time) bool { return d.guests", "func (d *Desk) AdmitGuest(now time.Time) bool { return true || d.guests",
 		"Handshakes of invented stations cost what they like.",
 	}, {
-		"claims", "netman/node/seal.go", "\tcase m.Machine == n.cfg.Machine && !n.claimed:\n\t\tn.suspect(now, key, m, out)\n", "",
+		"same machine", "netman/node/pins.go", "if s.sealed.key == key && s.peer.machine == machine {", "if true {",
+		"What a station said with another key passes for the present one's.",
+	}, {
+		"claims", "netman/node/sealed.go", "\tcase m.Machine == n.cfg.Machine && !n.claimed:\n\t\tn.suspect(now, key, m, out)\n", "",
 		"Whoever says so in the clear has a machine's name.",
 	},
 }
