@@ -87,6 +87,10 @@ func (n *Node) nextServer(now time.Time, c *Circuit, cause x25.Cause, diag x25.D
 	if c.over {
 		return
 	}
+	if len(c.waits) > 0 {
+		c.why = failure{cause, diag, text} // another server is on its way
+		return
+	}
 	c.level, c.x, c.st = nil, nil, nil
 	if n.looking[c.query] != c || c.query == 0 {
 		n.fail(now, c, cause, diag, text, out)
@@ -98,13 +102,18 @@ func (n *Node) nextServer(now time.Time, c *Circuit, cause x25.Cause, diag x25.D
 
 // tryServer takes the best answer that has not been tried and goes for a link to its station.
 func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
+	if last := len(c.spare) - 1; last >= 0 {
+		key := c.spare[last]
+		c.spare = c.spare[:last]
+		n.reach(now, c, key, out)
+		return
+	}
 	answer, ok, more := n.dir.Next(now, c.query, &n.nout)
 	switch {
 	case ok && c.locate:
 		n.located(c, answer.Machine, out)
 	case ok:
-		c.Machine = answer.Machine
-		n.reach(now, c, stationKey{answer.Station.Port, answer.Station.Addr}, out)
+		n.reachAnswer(now, c, answer, out)
 	case more:
 		// An event will follow.
 	case c.why.cause != 0:
@@ -115,6 +124,16 @@ func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
 		n.fail(now, c, x25.CauseNotObtainable, 0, noSuch(c.Service), out)
 	}
 	n.handleNames(now, out)
+}
+
+// reachAnswer goes for a link to the station that answered.
+func (n *Node) reachAnswer(now time.Time, c *Circuit, answer names.Server, out *Out) {
+	key := stationKey{answer.Station.Port, answer.Station.Addr}
+	c.Machine = answer.Machine
+	if s := n.stationAt(now, key, out); s != nil {
+		s.sealed.expect = answer.Machine
+	}
+	n.reach(now, c, key, out)
 }
 
 // noSuch says what nobody answered for.
@@ -129,13 +148,16 @@ func noSuch(service string) string {
 func (n *Node) reach(now time.Time, c *Circuit, key stationKey, out *Out) {
 	s := n.stationAt(now, key, out)
 	switch {
+	case s == nil && len(c.waits) > 0:
 	case s == nil:
 		n.fail(now, c, x25.CauseCongestion, 0, "too many stations", out)
 	case s.state == up:
+		c.settleOn(s)
 		n.place(now, c, s, out)
 	default:
 		s.wait = append(s.wait, c)
-		c.wait = s
+		c.waits = append(c.waits, s)
+		n.stagger(now, c)
 		if s.state == idle {
 			n.greetStation(now, s, out)
 		}
@@ -173,6 +195,7 @@ func (n *Node) fail(now time.Time, c *Circuit, cause x25.Cause, diag x25.Diag, t
 		return
 	}
 	n.finishLook(c)
+	c.leave()
 	c.over = true
 	out.Events = append(out.Events, Event{Kind: Cleared, Circuit: c, Cause: cause, Diag: diag, Text: text})
 }
@@ -183,6 +206,7 @@ func (n *Node) finishLook(c *Circuit) {
 		n.dir.Done(c.query)
 		delete(n.looking, c.query)
 	}
+	n.unstagger(c)
 	c.query = 0
 }
 
@@ -224,12 +248,15 @@ func (n *Node) handleNameEvent(now time.Time, ev names.Event, out *Out) {
 	case names.Clash:
 		out.Events = append(out.Events, Event{Kind: Clash, Text: n.clashText(ev.Station.Addr)})
 	case names.Answered:
-		c := n.looking[ev.ID]
-		if c != nil && c.x == nil && c.wait == nil {
+		switch c := n.looking[ev.ID]; {
+		case c == nil || c.x != nil:
+		case len(c.waits) == 0:
 			n.tryServer(now, c, out)
+		case n.desk != nil:
+			n.stagger(now, c)
 		}
 	case names.Failed:
-		if c := n.looking[ev.ID]; c != nil && c.x == nil && c.wait == nil {
+		if c := n.looking[ev.ID]; c != nil && c.x == nil && len(c.waits) == 0 {
 			n.tryServer(now, c, out)
 		}
 	}

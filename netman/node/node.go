@@ -43,7 +43,8 @@ type Node struct {
 	past     map[string]uint64 // what links and levels counted that are no more
 	claimed  bool
 	sealing
-	others bool // another link than the one at hand got something to send: a call, or the clear of a circuit
+	staggered []*Circuit // calls that may try a further server
+	others    bool       // another link than the one at hand got something to send: a call, or the clear of a circuit
 
 	// Scratch, reused by every call.
 	xout  x25.Out

@@ -27,6 +27,7 @@ type stationSeal struct {
 	instance uint32    // of the link, in the last hello to this station
 	mode     seal.Mode // another one than ours, that the station told of,
 	differs  bool      // if it did
+	expect   string    // the machine that it answered as
 	suspect  bool      // it spoke in this machine's name while that was being claimed
 	barred   time.Time // it proved a wrong key: no handshake is begun for its frames before
 }
@@ -117,8 +118,8 @@ func (n *Node) payload(s *station, instance uint32) []byte {
 // shake begins a handshake: with the key that the peer has, if it is known.
 func (n *Node) shake(now time.Time, s *station, instance uint32, out *Out) {
 	machine := s.peer.machine
-	if len(s.wait) > 0 {
-		machine = s.wait[0].Machine
+	if s.sealed.expect != "" {
+		machine = s.sealed.expect
 	}
 	key, known := s.sealed.peer.Key()
 	if pin, ok := n.desk.Pins().Get(machine); ok {
@@ -217,7 +218,7 @@ func (n *Node) failWaiting(now time.Time, s *station, cause x25.Cause, text stri
 	wait := s.wait
 	s.wait = nil
 	for _, c := range wait {
-		c.wait = nil
+		c.unwait(s)
 		n.nextServer(now, c, cause, 0, text, out)
 	}
 }

@@ -178,7 +178,7 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 	wait := s.wait
 	s.wait = nil
 	for _, c := range wait {
-		c.wait = nil
+		c.settleOn(s)
 		n.place(now, c, s, out)
 	}
 }
@@ -213,7 +213,7 @@ func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why strin
 		return
 	}
 	for _, c := range wait {
-		c.wait = nil
+		c.unwait(s)
 		n.nextServer(now, c, x25.CauseOutOfOrder, 0, "no link to "+n.stationName(s)+": "+why, out)
 	}
 }
@@ -368,7 +368,10 @@ func (n *Node) refuseLink(now time.Time, s *station, out *Out) {
 	wait := s.wait
 	s.wait = nil
 	for _, c := range wait {
-		c.wait = nil
+		if c.unwait(s); len(c.waits) > 0 {
+			c.why = failure{x25.CauseIncompatible, 0, n.incompatible(s)}
+			continue
+		}
 		n.fail(now, c, x25.CauseIncompatible, 0, n.incompatible(s), out)
 	}
 }

@@ -19,6 +19,7 @@ func (n *Node) HandleTimeout(now time.Time, out *Out) {
 	n.dir.HandleTimeout(now, &n.nout)
 	n.handleNames(now, out)
 	n.local.handleTimeout(now, out)
+	n.staggerTimeout(now, out)
 	for i := 0; i < len(n.order); i++ {
 		n.stationTimeout(now, n.order[i], out)
 	}

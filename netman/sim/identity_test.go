@@ -434,3 +434,61 @@ func TestFalseAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestDeafAnswers: two invented stations answer at once for a name and then say nothing. The true server is tried beside them, and the call
+// does not wait for them to be given up.
+func TestDeafAnswers(t *testing.T) {
+	tryMode(t, seal.Pinned, func(w *World) {
+		m := boot(w, MachineConfig{}, "grumpy", "sneezy")
+		m[1].Latency = time.Millisecond
+		w.Wire.Tap = func(frame []byte) {
+			f, err := hdlc.Parse(frame[node.Headroom:])
+			if err != nil {
+				return
+			}
+			msg, err := names.Parse(f.Info)
+			if err != nil || msg.Type != names.Query || msg.Service != "sink.sneezy" {
+				return
+			}
+			for i := range byte(2) {
+				forged := names.Message{Type: names.Answer, BootID: 7, TxID: msg.TxID, Service: msg.Service, Machine: "sneezy"}
+				llc := hdlc.Frame{DSAP: hdlc.SAPControl, SSAP: hdlc.SAPControl, Kind: hdlc.UI, Response: true, Info: forged.Append(nil)}
+				w.Wire.inject(frameOf(m[0].nics[0].addr, node.Addr{2, 0xff, 0, 0, 0, i}, 0, llc.Append(nil)))
+			}
+		}
+		r := m[0].call("sink.sneezy", idle())
+		w.Until(60*time.Millisecond, "connected", func() bool { return r.caller.connected })
+		w.Run(2 * time.Second)
+		if r.caller.gone || len(r.servers) != 1 {
+			w.failf("%d servers were called", len(r.servers))
+		}
+		m[0].turn(r.caller.close)
+		w.Until(time.Second, "over", func() bool { return r.caller.gone })
+	})
+}
+
+// TestBusyBeside: a server whose handshake ran beside that of the one that got the call is turned to when that one does not take it.
+func TestBusyBeside(t *testing.T) {
+	trySealed(t, func(w *World) {
+		m := boot(w, MachineConfig{}, "grumpy", "sneezy", "doc")
+		served := map[string]int{}
+		for _, each := range m[1:] {
+			each.offer(&service{name: "date", max: 9, plan: func(*request) plan { served[each.name]++; return idle() }})
+		}
+		w.Wire.Delay = 15 * time.Millisecond // a handshake takes longer than until the next one is begun
+		r := m[0].call("date", idle())
+		w.Until(time.Second, "the link to one is up, that to the other soon", func() bool {
+			links := m[0].n.Links()
+			return len(links) == 2 && (links[0].State == "up" || links[1].State == "up")
+		})
+		for _, each := range m[1:] {
+			if each.n.Links()[0].State == "up" {
+				each.turn(func(time.Time) { each.n.Unregister("date") })
+			}
+		}
+		w.Until(time.Second, "connected to the other one", func() bool { return r.caller.connected })
+		if len(served) != 1 {
+			w.failf("served by %v", served)
+		}
+	})
+}

@@ -252,6 +252,12 @@ var sealMutants = []mutant{
 		"same machine", "netman/node/pins.go", "if s.sealed.key == key && s.peer.machine == machine {", "if true {",
 		"What a station said with another key passes for the present one's.",
 	}, {
+		"answers beside", "netman/node/circuit.go", "\t\t\tc.spare = append(c.spare, w.key)\n", "\t\t\t_ = w.key\n",
+		"A server that was tried beside another is lost to the call when that is busy.",
+	}, {
+		"answers staggered", "netman/node/stagger.go", "\tc.another = now.Add(besideWait)\n", "\tc.another = now.Add(time.Second)\n",
+		"A station that answers and then is silent keeps the call from the others.",
+	}, {
 		"claims", "netman/node/sealed.go", "\tcase m.Machine == n.cfg.Machine && !n.claimed:\n\t\tn.suspect(now, key, m, out)\n", "",
 		"Whoever says so in the clear has a machine's name.",
 	},
