@@ -10,8 +10,8 @@ import (
 	"dnet/x25"
 )
 
-// suspect is for a station that speaks in the name of this machine, which is claiming it, in the clear: only one that proves another key under
-// the name has it. A holder answers the claim; of two that claim, the lower address has it.
+// suspect is for a station that speaks in the name of this machine, which is claiming it, in the clear or in a recording: only one that
+// proves another key under the name has it. A holder answers the claim; of two that claim, the lower address has it.
 func (n *Node) suspect(now time.Time, key stationKey, m names.Message, out *Out) {
 	own := n.ports[key.port].addr
 	if m.Service != "netman."+n.cfg.Machine || m.Type == names.Query && bytes.Compare(own[:], key.addr[:]) < 0 {

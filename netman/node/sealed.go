@@ -62,11 +62,8 @@ func (n *Node) handlePlain(now time.Time, key stationKey, group bool, pdu []byte
 		if m.Type == names.Query {
 			n.tellMode(now, key, m.TxID, "it asks for names in the clear", out)
 		}
-	case m.Machine == n.cfg.Machine && !n.claimed:
-		n.suspect(now, key, m, out)
 	default:
-		n.dir.Handle(now, names.Station{Port: key.port, Addr: key.addr}, m, group, &n.nout)
-		n.handleNames(now, out)
+		n.handleName(now, key, group, m, out)
 	}
 }
 
@@ -169,6 +166,15 @@ func (n *Node) openGroup(now time.Time, key stationKey, group bool, frame []byte
 	}
 	if m.Type != names.Query && m.Type != names.Answer {
 		n.drop("group: " + m.Type.String())
+		return
+	}
+	n.handleName(now, key, group, m, out)
+}
+
+// handleName takes a query or an answer.
+func (n *Node) handleName(now time.Time, key stationKey, group bool, m names.Message, out *Out) {
+	if m.Machine == n.cfg.Machine && !n.claimed {
+		n.suspect(now, key, m, out)
 		return
 	}
 	n.dir.Handle(now, names.Station{Port: key.port, Addr: key.addr}, m, group, &n.nout)

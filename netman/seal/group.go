@@ -24,13 +24,16 @@ type group struct {
 	order   [][6]byte // the one not heard for longest first
 }
 
-// sender is a station that group frames came from.
-type sender struct {
-	start [saltLen + bootLen]byte
-	past  [][saltLen + bootLen]byte
-	id    [4]byte
-	open  cipher.AEAD
-	next  uint64 // the least counter that is taken
+// sender is a station that group frames came from. Nothing tells which of its starts is the present one: a recording of an earlier one may
+// come after it. So some are kept, each with its counter.
+type sender struct{ starts []start } // the one not heard for longest first
+
+// start is one start of a sender, under one secret.
+type start struct {
+	of   [saltLen + bootLen]byte
+	id   [4]byte
+	open cipher.AEAD
+	next uint64 // the least counter that is taken
 }
 
 // startGroup draws the salt of this start and makes the key of the own frames.
@@ -72,36 +75,44 @@ func (d *Desk) SealGroup(header, pdu []byte) []byte {
 }
 
 // OpenGroup opens such a frame and appends the PDU to dst, which is not part of frame. A counter that is not above all before, of one start
-// of one sender, is refused; so are the starts that a sender had before.
+// of one sender, is refused.
 func (d *Desk) OpenGroup(from [6]byte, dst, frame []byte) (pdu []byte, err error) {
 	if len(frame) < groupHead+tagLen {
 		return nil, ErrShort
 	}
 	counter := binary.BigEndian.Uint64(frame[HeaderLen:])
-	id := [4]byte(frame[HeaderLen+counterLen:])
-	start := [saltLen + bootLen]byte(frame[HeaderLen+counterLen+4:])
-	s := d.group.senders[from]
-	switch {
-	case s != nil && s.start == start && s.id == id && counter < s.next:
-		return nil, ErrReplayed
-	case s != nil && s.start != start && slices.Contains(s.past, start):
-		return nil, ErrOld
-	}
-	open := cipher.AEAD(nil)
-	if s != nil && s.start == start && s.id == id {
-		open = s.open
-	} else if secret := d.secretOf(id); secret != nil {
-		open = groupKey(secret, start[:])
+	st := start{id: [4]byte(frame[HeaderLen+counterLen:]), of: [saltLen + bootLen]byte(frame[HeaderLen+counterLen+4:])}
+	if known := d.group.senders[from].find(st); known != nil {
+		st = *known
+	} else if secret := d.secretOf(st.id); secret != nil {
+		st.open = groupKey(secret, st.of[:])
 	} else {
 		return nil, ErrSecret
 	}
+	if counter < st.next {
+		return nil, ErrReplayed
+	}
 	var nonce [12]byte
-	pdu, err = open.Open(dst, setNonce(&nonce, counter), frame[groupHead:], frame[:groupHead])
+	pdu, err = st.open.Open(dst, setNonce(&nonce, counter), frame[groupHead:], frame[:groupHead])
 	if err != nil {
 		return nil, ErrForged
 	}
-	d.heardSender(from, start, id, open, counter)
+	st.next = counter + 1
+	d.group.heard(from, st)
 	return pdu, nil
+}
+
+// find finds a start that is known.
+func (s *sender) find(st start) *start {
+	if s == nil {
+		return nil
+	}
+	for i := range s.starts {
+		if s.starts[i].of == st.of && s.starts[i].id == st.id {
+			return &s.starts[i]
+		}
+	}
+	return nil
 }
 
 func (d *Desk) secretOf(id [4]byte) *SiteSecret {
@@ -113,9 +124,8 @@ func (d *Desk) secretOf(id [4]byte) *SiteSecret {
 	return nil
 }
 
-// heardSender notes the counter of an authentic frame.
-func (d *Desk) heardSender(from [6]byte, start [saltLen + bootLen]byte, id [4]byte, open cipher.AEAD, counter uint64) {
-	g := &d.group
+// heard notes the counter of an authentic frame.
+func (g *group) heard(from [6]byte, st start) {
 	s := g.senders[from]
 	if s == nil {
 		if len(g.senders) >= maxSenders {
@@ -125,14 +135,13 @@ func (d *Desk) heardSender(from [6]byte, start [saltLen + bootLen]byte, id [4]by
 		s = &sender{}
 		g.senders[from] = s
 	} else {
-		g.order = slices.Delete(g.order, slices.Index(g.order, from), slices.Index(g.order, from)+1)
+		i := slices.Index(g.order, from)
+		g.order = slices.Delete(g.order, i, i+1)
 	}
 	g.order = append(g.order, from)
-	if s.open != nil && s.start != start {
-		s.past = append(s.past, s.start)
-		if len(s.past) > maxPast {
-			s.past = s.past[1:]
-		}
+	s.starts = slices.DeleteFunc(s.starts, func(k start) bool { return k.of == st.of && k.id == st.id })
+	if len(s.starts) >= maxStarts {
+		s.starts = slices.Delete(s.starts, 0, 1)
 	}
-	s.start, s.id, s.open, s.next = start, id, open, counter+1
+	s.starts = append(s.starts, st)
 }

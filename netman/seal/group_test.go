@@ -47,8 +47,21 @@ func TestGroup(t *testing.T) {
 	if _, err := b.OpenGroup(low, nil, groupFrame(again, low, "hello")); err != nil {
 		t.Errorf("a new start: %v", err)
 	}
-	if _, err := b.OpenGroup(low, nil, groupFrame(a, low, "hello")); !errors.Is(err, ErrOld) {
-		t.Errorf("a former start: %v", err)
+	// Recordings of the former start are refused, and what of it was never heard does not keep the present one from being heard.
+	if _, err := b.OpenGroup(low, nil, frames[4]); !errors.Is(err, ErrReplayed) {
+		t.Errorf("a recording of a former start: %v", err)
+	}
+	b.OpenGroup(low, nil, groupFrame(a, low, "never heard before"))
+	for range 10 {
+		if _, err := b.OpenGroup(low, nil, groupFrame(again, low, "hello")); err != nil {
+			t.Errorf("the present start after a recording of a former one: %v", err)
+		}
+	}
+	for i := range uint64(100) {
+		b.OpenGroup(low, nil, groupFrame(groupDesk(t, 100+i, siteText), low, "x"))
+	}
+	if n := len(b.group.senders[low].starts); n != maxStarts {
+		t.Errorf("%d starts are kept", n)
 	}
 }
 

@@ -41,7 +41,7 @@ const (
 	guestPerSec  = 200                    // and from all stations together that share no key with us,
 	guestBurst   = 64                     //
 	maxSenders   = 1024                   // of group frames: the one not heard for longest is forgotten
-	maxPast      = 4                      // earlier starts of a sender whose group frames are refused
+	maxStarts    = 5                      // of one sender that are told apart: the one not heard for longest is forgotten
 	maxRefused   = 64                     // machines whose other key is remembered for `trust replace`
 	maxMessage   = 255                    // octets of a handshake: one TLV
 	tries        = 3                      // of a first message

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"time"
@@ -18,6 +19,26 @@ func (w *World) tinyKeys() {
 	}
 	if w.chance(0.6) {
 		w.Limits.Age = w.between(time.Second, 10*time.Second)
+	}
+	if w.chance(0.5) {
+		w.Wire.Tap = w.replay(w.rng.Float64() * 0.1)
+	}
+}
+
+// replay lets a third station send some of the frames again that it hears, sooner or later: nobody may notice.
+func (w *World) replay(chance float64) func(frame []byte) {
+	heard := make([][]byte, 0, 256)
+	return func(frame []byte) {
+		f := bytes.Clone(frame)
+		if len(heard) < cap(heard) {
+			heard = append(heard, f)
+		} else {
+			heard[w.rng.IntN(len(heard))] = f
+		}
+		if w.chance(chance) {
+			f = heard[w.rng.IntN(len(heard))]
+			w.After(w.between(0, 2*time.Second), func() { w.Wire.inject(f) })
+		}
 	}
 }
 

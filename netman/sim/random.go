@@ -68,6 +68,7 @@ func (w *World) finish(s scale) {
 			}
 		}
 	}
+	w.Wire.Tap = nil
 	w.Until(3*time.Minute, "all circuits over", func() bool { return w.open == 0 })
 	for _, m := range w.Machines {
 		w.Stats.Renewed += int(m.n.Counters()["seal: keys of a link renewed"])
