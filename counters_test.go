@@ -97,14 +97,17 @@ func countersOf(n ast.Node, parse map[string][]string) []string {
 	return nil
 }
 
-// texts are the values that an expression of strings can have: the name of an interface is IFACE, what is wrong with a message REASON, and
-// the errors of frames have their texts.
+// texts are the values that an expression of strings can have: the name of an interface is IFACE, the type of a message TYPE, what is
+// wrong with a message REASON, and the errors of frames have their texts.
 func texts(e ast.Expr, parse map[string][]string) []string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
 		text, _ := strconv.Unquote(e.Value)
 		return []string{text}
 	case *ast.BinaryExpr:
+		if call, ok := e.Y.(*ast.CallExpr); ok && lastName(call.Fun) == "Error" {
+			parse = map[string][]string{"frame": {"REASON"}} // behind what went wrong
+		}
 		var all []string
 		for _, x := range texts(e.X, parse) {
 			for _, y := range texts(e.Y, parse) {
@@ -122,6 +125,10 @@ func texts(e ast.Expr, parse map[string][]string) []string {
 			return []string{"REASON"}
 		case "Error":
 			return parse["frame"]
+		case "String":
+			if sel, ok := e.Fun.(*ast.SelectorExpr); ok && lastName(sel.X) == "Type" {
+				return []string{"TYPE"}
+			}
 		}
 	}
 	return nil
@@ -136,7 +143,7 @@ func reasons(all []source) map[string][]string {
 		}
 	}
 	for _, s := range all {
-		frames := listed(s.path, "netman/node/frame.go netman/hdlc/frame.go")
+		frames := listed(s.path, "netman/node/frame.go netman/hdlc/frame.go netman/seal/handshake.go netman/seal/session.go")
 		if s.test || !frames && s.dir != "netman/names" {
 			continue
 		}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/netman/trust"
 )
 
@@ -161,10 +163,17 @@ func (s *setup) call(q question, service string) (c trust.Call, err error) {
 	return c, nil
 }
 
-// authority is what a machine has now, by the files; see loop.authority.
+// authority is what a machine has now, by the files; see keeper.authority.
 func (s *setup) authority(machine string) trust.Authority {
-	if machine == s.machine {
+	accepted := func(pin seal.Pin) bool { return pin.Machine == machine && pin.Accepted }
+	switch {
+	case machine == s.machine:
 		return trust.Local
+	case s.sealing == nil:
+	case s.sealing.config.Mode == seal.Secret:
+		return trust.Secret
+	case slices.ContainsFunc(s.sealing.config.Pins, accepted):
+		return trust.Accepted
 	}
 	return trust.None
 }
@@ -179,8 +188,12 @@ func (v *verdict) trust(s *setup, q question, call trust.Call) {
 		d = trust.DecideFile(d, new(trustFiles).read(d.Owner), call)
 	}
 	v.Why = append(v.Why, d.Why...)
-	if call.Authority == trust.None && q.authority == "" {
+	switch {
+	case call.Authority != trust.None || q.authority != "":
+	case s.sealing == nil:
 		v.say("in mode open no other machine has authority; --authority accepted says what would hold if it had")
+	default:
+		v.say("%s has no authority until it is accepted: netman trust accept %s", call.Machine, call.Machine)
 	}
 	if d.User == "" {
 		return

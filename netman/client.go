@@ -225,6 +225,9 @@ func printMachine(out io.Writer, raw []byte) error {
 		state = "claiming its name"
 	}
 	fmt.Fprintf(out, "%s: %s for %s, mode %s\n", r.Machine, state, seconds(r.Seconds), r.Mode)
+	if r.Key != "" {
+		fmt.Fprintf(out, "  key %s\n", r.Key)
+	}
 	for _, s := range r.Stations {
 		fmt.Fprintf(out, "  %s\n", s)
 	}

@@ -32,6 +32,7 @@
 //	complex.go   those that have all their circuits on one descriptor
 //	shares.go    limits of which nobody may have all
 //	servtab.go   servtab.toml; trusttab.go: its rules of trust
+//	keys.go      the files of keys: the machine's own, the site's, those of the machines met; keptkeys.go: what the keeper does with them
 //	status.go    what netman tells of itself
 //	doctor.go    why machines do not see each other: this one; doctorway.go: the way to another
 //	trace.go     and the frames that it shows to those who trace

@@ -5,6 +5,7 @@ import (
 	"os/user"
 
 	"dnet/netman/node"
+	"dnet/netman/seal"
 	"dnet/netman/trust"
 	"dnet/x25"
 )
@@ -113,12 +114,20 @@ func (k *keeper) caller(m *memo) trust.Call {
 	return call
 }
 
-// authority is what this netman knows of another machine. In open mode that is nothing.
-func (k *keeper) authority(machine string) trust.Authority { return trust.None }
+// authority is what this netman knows of another machine. In open mode that is nothing; to have met a machine is not enough.
+func (k *keeper) authority(machine string) trust.Authority {
+	switch {
+	case k.mode() == seal.Secret:
+		return trust.Secret
+	case k.pins != nil && k.pins.accepted(machine):
+		return trust.Accepted
+	}
+	return trust.None
+}
 
 // sayTrust says at the start when there are rules that cannot match.
 func (k *keeper) sayTrust() {
-	if n := len(k.rules().rules); n > 0 {
+	if n := len(k.rules().rules); n > 0 && k.mode() == seal.Open {
 		k.logf("mode open: no other machine has authority: of the %d [[trust]] rules none matches one", n)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"dnet/netman/names"
 )
 
 // keeper is the process of netman that has power: it opens packet sockets, owns servtab and the door, and starts servers. It reads
@@ -25,6 +27,7 @@ type keeper struct {
 	door      *keptDoor
 	trustDoor *keptDoor  // beside it, see trustDoor
 	keys      keyring    // nil: machines have no keys
+	pins      *pins      // the same
 	mount     *keptMount // nil: circuits are not files
 	line      *memoLine
 	wire      *exec.Cmd
@@ -61,6 +64,13 @@ func runKeeper(opt options, setup *setup) error {
 	}
 	go k.startThread()
 	var err error
+	if s := setup.sealing; s != nil {
+		if err := s.prepare(); err != nil {
+			return err
+		}
+		k.pins = newPins(k, s)
+		k.keys = k.pins
+	}
 	if k.door, err = openDoor(opt.door); err != nil {
 		return err
 	}
@@ -172,6 +182,7 @@ func (k *keeper) tellSetup(ports []*openPort) error {
 		w.Root = true
 		w.UID, w.GID = powerless()
 	}
+	w.Seal = s.sealing.forWire()
 	var files []int
 	if s.capture != nil {
 		files = append(files, int(s.capture.Fd()))
@@ -185,7 +196,7 @@ func (k *keeper) tellSetup(ports []*openPort) error {
 		}
 		p.close()
 	}
-	if err := errors.Join(k.mount.give(k), k.tellServices(s.services)); err != nil {
+	if err := errors.Join(k.tellPins(), k.mount.give(k), k.tellServices(s.services)); err != nil {
 		return err
 	}
 	return k.line.send(&memo{Kind: "begin"})
@@ -245,6 +256,10 @@ func (k *keeper) serve(m *memo) {
 	switch m.Kind {
 	case "start":
 		go k.start(m) // which may wait for a trust file, and then for the server's end
+	case "met", "refused":
+		if k.pins != nil && names.CheckLabel(m.Machine) == nil {
+			k.pins.heard(m)
+		}
 	case "may":
 		go k.may(m)
 	case "signal":
@@ -290,6 +305,9 @@ func (k *keeper) reload() {
 	}
 	if err == nil {
 		rules, err = st.trust(k.setup.machine)
+	}
+	if err == nil {
+		err = k.reloadSecrets(st)
 	}
 	if err != nil {
 		log.Printf("reload: %v; nothing is changed", err)

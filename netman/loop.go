@@ -164,11 +164,13 @@ func (l *loop) timeout() int {
 // forth more of both.
 func (l *loop) flush() {
 	events, frames := 0, 0
+	l.node.Finish(&l.out)
 	for events < len(l.out.Events) || frames < len(l.out.Frames) {
 		frames += l.sendFrames(l.out.Frames[frames:])
 		for last := len(l.out.Events); events < last; events++ {
 			l.handleEvent(l.out.Events[events])
 		}
+		l.node.Finish(&l.out)
 	}
 	l.out.Reset()
 }
@@ -196,6 +198,10 @@ func (l *loop) handleEvent(ev node.Event) {
 		l.claimed()
 	case node.Clash:
 		l.clash(ev.Text)
+	case node.Pinned:
+		l.tell(&memo{Kind: "met", Machine: ev.Pin.Machine, Key: ev.Pin.Key.String()})
+	case node.Refused:
+		l.tell(&memo{Kind: "refused", Machine: ev.Pin.Machine, Key: ev.Pin.Key.String()})
 	case node.Incoming:
 		l.incoming(ev.Circuit)
 	case node.Packets:

@@ -101,8 +101,9 @@ type setup struct {
 	wire      wireOptions
 	capture   *os.File // where frames are written to; nil: nowhere
 
-	netphys      string // the directory, or none
-	netphysNamed bool   // it was asked for
+	netphys      string   // the directory, or none
+	netphysNamed bool     // it was asked for
+	sealing      *sealing // nil in open mode
 }
 
 // prepare reads and checks servtab and the command line.
@@ -113,7 +114,7 @@ func prepare(opt options, named bool) (*setup, error) {
 	}
 	s := &setup{}
 	s.netphys, s.netphysNamed = netphysDir(opt.netphys, st.Netphys)
-	if err = st.checkSecurity(); err != nil {
+	if s.sealing, err = st.sealing(); err != nil {
 		return nil, err
 	}
 	if s.machine, err = st.machineName(opt.machine); err != nil {

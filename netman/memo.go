@@ -22,6 +22,8 @@ import (
 //	                 services   those since the last one are what this machine offers
 //	                 port       Link is open, or Error says why not; the packet sockets, and what holds the interface for this netman
 //	                 mount      circuits are files in the directory Name; the FUSE device
+//	                 pin, unpin Machine is known by Key, Accepted, or not any more
+//	                 secrets    Seal has those of the site, anew
 //	                 begin      claim the name
 //	                 visitor    at the door: UID, User, Admin, Pass; the connection
 //	                 admitted   ID: the call is let in, or Barred
@@ -32,32 +34,38 @@ import (
 //	                 stop       go: Text says why
 //	wire to keeper   open       the interface Name
 //	                 start      ID: a server of Service for a call of User on Machine; Stream, Local, Pass
+//	                 met        Machine, with Key, for the first time
+//	                 refused    Machine came with Key, which is not its own
 //	                 who        the name of UID is wanted
 //	                 may        ID: may User on Machine call Service? Local, Pass
 //	                 signal     ID: send the server's process group Signal
 type memo struct {
-	Kind    string       `json:"kind"`
-	ID      uint64       `json:"id,omitempty"`
-	Name    string       `json:"name,omitempty"`
-	Service string       `json:"service,omitempty"`
-	Machine string       `json:"machine,omitempty"`
-	User    string       `json:"user,omitempty"`
-	UID     uint32       `json:"uid,omitempty"`
-	Pass    uint64       `json:"pass,omitempty"`   // by which the keeper knows a visitor again
-	Local   bool         `json:"local,omitempty"`  // the call is of this machine
-	Barred  bool         `json:"barred,omitempty"` // the Error is that the caller is not let in
-	As      string       `json:"as,omitempty"`     // the user that the server runs as
-	Admin   bool         `json:"admin,omitempty"`  // may do what only the administrator may
-	Stream  bool         `json:"stream,omitempty"`
-	Signal  int          `json:"signal,omitempty"`
-	PID     int          `json:"pid,omitempty"`
-	Failed  bool         `json:"failed,omitempty"`
-	Text    string       `json:"text,omitempty"`
-	Error   string       `json:"error,omitempty"`
-	Scarce  bool         `json:"scarce,omitempty"` // the Error is that of descriptors, memory or processes that are used up
-	Link    ether.Link   `json:"link,omitzero"`
-	Offer   serviceOffer `json:"offer,omitzero"`
-	Setup   *wireSetup   `json:"setup,omitempty"`
+	Kind     string       `json:"kind"`
+	ID       uint64       `json:"id,omitempty"`
+	Name     string       `json:"name,omitempty"`
+	Service  string       `json:"service,omitempty"`
+	Machine  string       `json:"machine,omitempty"`
+	User     string       `json:"user,omitempty"`
+	UID      uint32       `json:"uid,omitempty"`
+	Pass     uint64       `json:"pass,omitempty"`   // by which the keeper knows a visitor again
+	Local    bool         `json:"local,omitempty"`  // the call is of this machine
+	Barred   bool         `json:"barred,omitempty"` // the Error is that the caller is not let in
+	As       string       `json:"as,omitempty"`     // the user that the server runs as
+	Key      string       `json:"key,omitempty"`    // of Machine
+	Accepted bool         `json:"accepted,omitempty"`
+	How      string       `json:"how,omitempty"`
+	Seal     *wireSeal    `json:"seal,omitempty"`
+	Admin    bool         `json:"admin,omitempty"` // may do what only the administrator may
+	Stream   bool         `json:"stream,omitempty"`
+	Signal   int          `json:"signal,omitempty"`
+	PID      int          `json:"pid,omitempty"`
+	Failed   bool         `json:"failed,omitempty"`
+	Text     string       `json:"text,omitempty"`
+	Error    string       `json:"error,omitempty"`
+	Scarce   bool         `json:"scarce,omitempty"` // the Error is that of descriptors, memory or processes that are used up
+	Link     ether.Link   `json:"link,omitzero"`
+	Offer    serviceOffer `json:"offer,omitzero"`
+	Setup    *wireSetup   `json:"setup,omitempty"`
 }
 
 // wireSetup is what the wire is told at its start.
@@ -70,6 +78,7 @@ type wireSetup struct {
 	Faults    string        `json:"faults"`
 	Trace     bool          `json:"trace"`
 	Owner     uint32        `json:"owner"`   // netman's user
+	Seal      *wireSeal     `json:"seal"`    // nil in mode open
 	Capture   bool          `json:"capture"` // the memo brings the file
 	Root      bool          `json:"root"`    // netman is root: live in the empty directory at rootFd
 	UID       int           `json:"uid"`     // to become, with Root

@@ -43,8 +43,13 @@ type linkEntry struct {
 	Ethertype int    `toml:"ethertype"`
 }
 
+// security says how this machine and others prove who they are; see keys.go.
 type security struct {
-	Mode       string `toml:"mode"`
+	Mode       string `toml:"mode"`        // "" or "open", "pinned", "secret"
+	Identity   string `toml:"identity"`    // the file of the machine's key
+	Pins       string `toml:"pins"`        // the file of the machines known
+	Secret     string `toml:"secret"`      // the file of the site secrets
+	Pin        string `toml:"pin"`         // "" or "first", "strict"
 	TrustFiles *bool  `toml:"trust_files"` // ~/.dnet/trust counts; nil: it does
 }
 
@@ -176,17 +181,6 @@ func (st *servtab) tolerance() (time.Duration, error) {
 		return 0, fmt.Errorf("%s: tolerance: %v is not within 50ms and 30s", st.path, d)
 	}
 	return d, nil
-}
-
-// checkSecurity accepts what this version can do.
-func (st *servtab) checkSecurity() error {
-	switch st.Security.Mode {
-	case "", "open":
-		return nil
-	case "pinned", "secret":
-		return fmt.Errorf("%s: security mode %q is not in this version; the only one is \"open\"", st.path, st.Security.Mode)
-	}
-	return fmt.Errorf("%s: unknown security mode %q", st.path, st.Security.Mode)
 }
 
 // interfaces lists the named interfaces and the one Ethertype of this netman.

@@ -132,7 +132,7 @@ func (k *keeper) serverEnv(s *program) []string {
 		"DNET_DOOR=" + k.opt.door,
 		"DNET_SERVICE=" + s.name,
 		"DNET_MACHINE=" + k.setup.machine,
-		"DNET_MODE=open",
+		"DNET_MODE=" + k.mode().String(),
 	}
 	if k.mount != nil {
 		env = append(env, "DNET_NETPHYS="+k.mount.dir)

@@ -12,6 +12,7 @@ import (
 	"dnet/circuit"
 	"dnet/ether"
 	"dnet/netman/node"
+	"dnet/netman/seal"
 )
 
 // status answers a `status WHAT` line with JSON lines, then the end of file (protocol.md 5). The state is copied here, by its
@@ -96,7 +97,8 @@ type machineRow struct {
 	Mode     string   `json:"mode"`
 	Version  string   `json:"version"`
 	Type     string   `json:"ethertype"`
-	Stations []string `json:"stations"` // interface and address of each port
+	Key      string   `json:"key,omitempty"` // this machine's; not in mode open
+	Stations []string `json:"stations"`      // interface and address of each port
 	Clashes  []string `json:"clashes,omitempty"`
 	Traces   int      `json:"traces,omitempty"` // programs to which the frames are shown
 }
@@ -176,9 +178,12 @@ type circuitRow struct {
 
 func (l *loop) machineStatus() machineRow {
 	row := machineRow{
-		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: "open",
+		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: l.node.Mode().String(),
 		Version: version, Type: fmt.Sprintf("%#04x", l.wire.ethertype),
 		Clashes: l.clashes, Traces: len(l.tracers),
+	}
+	if l.node.Mode() != seal.Open {
+		row.Key = l.node.Key().String()
 	}
 	for _, p := range l.ports {
 		row.Stations = append(row.Stations, p.name+" "+p.link.Addr.String())

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -15,6 +17,7 @@ import (
 	"dnet/ether"
 	"dnet/netman/fusedev"
 	"dnet/netman/node"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -50,9 +53,13 @@ func runWire() error {
 		return err
 	}
 	l.owner = m.Setup.Owner
-	l.node = node.New(node.Config{
+	cfg := node.Config{
 		Machine: m.Setup.Machine, BootID: random(), Seed: random(), Ethertype: m.Setup.Ethertype, Tolerance: m.Setup.Tolerance,
-	})
+	}
+	if cfg.Seal, err = m.Setup.Seal.config(); err != nil {
+		return err
+	}
+	l.node = node.New(cfg)
 	if err := l.followWire(wire); err != nil {
 		return err
 	}
@@ -152,6 +159,8 @@ func (l *loop) hear(m *memo, fds []int) {
 		}
 	case "user":
 		l.named(m)
+	case "pin", "unpin", "secrets":
+		l.rekey(m)
 	case "service":
 		o := m.Offer
 		l.pending[o.Name] = &service{
@@ -178,8 +187,7 @@ func (l *loop) hear(m *memo, fds []int) {
 // begin claims the machine's name.
 func (l *loop) begin() {
 	l.begun = true
-	log.Printf("machine %s on %s; mode open: callers are not authenticated, whoever is on this network may call",
-		l.node.Machine(), l.addresses())
+	l.sayMode()
 	l.now = time.Now()
 	l.node.Start(l.now, &l.out)
 }
@@ -199,6 +207,54 @@ func (l *loop) shutdown() {
 	l.node.Stop(l.now, &l.out)
 	l.out.Events = nil
 	l.flush()
+}
+
+// sayMode says at the start what callers may be believed.
+func (l *loop) sayMode() {
+	says := "callers are not authenticated, whoever is on this network may call"
+	switch l.node.Mode() {
+	case seal.Pinned:
+		says = "the key of this machine is " + l.node.Key().String()
+	case seal.Secret:
+		says = "for machines that know the site secret; the key of this one is " + l.node.Key().String()
+	}
+	log.Printf("machine %s on %s; mode %v: %s", l.node.Machine(), l.addresses(), l.node.Mode(), says)
+}
+
+// config is what the node is told of keys; nil in mode open. The pins come by themselves.
+func (w *wireSeal) config() (*seal.Config, error) {
+	if w == nil {
+		return nil, nil
+	}
+	if len(w.Private) != 32 {
+		return nil, errors.New("no key came for this machine")
+	}
+	id, err := seal.IdentityOf([32]byte(w.Private))
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := w.siteSecrets()
+	return &seal.Config{Mode: w.Mode, Identity: id, Secrets: secrets, Strict: w.Strict, Rand: rand.Reader}, err
+}
+
+// rekey takes what the keeper says of keys.
+func (l *loop) rekey(m *memo) {
+	switch m.Kind {
+	case "unpin":
+		l.node.ForgetPin(l.now, m.Machine, &l.out)
+	case "secrets":
+		if secrets, err := m.Seal.siteSecrets(); err == nil {
+			l.node.SetSecrets(secrets)
+		}
+	default:
+		key, err := seal.ParseKey(m.Key)
+		if err == nil {
+			err = l.node.SetPin(l.now, seal.Pin{Machine: m.Machine, Key: key, Accepted: m.Accepted, How: m.How}, &l.out)
+		}
+		if err != nil {
+			log.Printf("pin of %s: %v", m.Machine, err)
+		}
+	}
 }
 
 // userName is a user's name as the keeper has said it, for a while.

@@ -20,6 +20,7 @@
 //	trace_test.go      the frames of a running netman, for people and for tshark
 //	badinput_test.go   what is wrong is said
 //	capture_test.go    what is on the wire, as tshark sees it
+//	seal_test.go       sealed links: what cannot be read on it, machines with another key, modes that differ
 //	programs_test.go   programs of others through rx and the door
 //	netphys_test.go    circuits as files, from Python and Go; netphys_poll_test.go waits for them, netphys_shell_test.go has shells,
 //	                   filters, C, and many

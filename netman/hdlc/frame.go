@@ -171,6 +171,14 @@ func (f Frame) String() string {
 	return string(b)
 }
 
+// Numbered tells whether a PDU has an N(R).
+func Numbered(pdu []byte) bool { return len(pdu) >= iHeader && pdu[2]&3 != 3 }
+
+// IsAck tells whether a PDU is an RR that only acknowledges: a response without F. In Out its N(R) may still grow until Reset.
+func IsAck(pdu []byte) bool {
+	return len(pdu) == iHeader && pdu[1]&responseBit != 0 && pdu[2] == controls[RR] && pdu[3]&pfNumbered == 0
+}
+
 // rejection is the printed form of an FRMR's information: its reasons and the rejected control field.
 func (f Frame) rejection() string {
 	if len(f.Info) < 5 {

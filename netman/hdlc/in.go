@@ -24,6 +24,14 @@ func (l *Link) HandleFrame(now time.Time, f Frame, out *Out) {
 	}
 }
 
+// HandleLate takes a frame that another, sent after it, overtook, as the counters of sealed frames tell: its N(R) is stale, whatever it looks
+// like, and no fault of the peer's.
+func (l *Link) HandleLate(now time.Time, f Frame, out *Out) {
+	l.late = true
+	l.HandleFrame(now, f, out)
+	l.late = false
+}
+
 // handleType1 answers TEST and XID, which every LLC station does in any state (IEEE 802.2 6.6, 6.7), and takes the echo of
 // the TEST that proves N1.
 func (l *Link) handleType1(now time.Time, f Frame, out *Out) {
@@ -155,6 +163,8 @@ const (
 
 func (l *Link) judgeNR(nr uint8) judgement {
 	switch d := ahead(l.send.va, nr); {
+	case l.late:
+		return stale
 	case d <= ahead(l.send.va, l.send.vm):
 		return valid
 	case d >= staleAt:
@@ -200,7 +210,7 @@ func (l *Link) handleS(now time.Time, f Frame, out *Out) {
 // for a still older number was taken for a new one, and only a new link helps.
 func (l *Link) handleStale(f Frame, out *Out) {
 	l.stats.StaleNR++
-	if !f.PF || !f.Response || !l.poll.await {
+	if !f.PF || !f.Response || !l.poll.await || l.late {
 		return
 	}
 	if l.poll.stale++; l.poll.stale >= maxSends {

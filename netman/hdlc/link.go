@@ -39,6 +39,7 @@ type Link struct {
 
 	expect bool // a hello announced a SABME
 	fresh  bool // nothing but SABME was heard since the link came up: another is the same one, repeated
+	late   bool // the frame at hand was overtaken by one that was sent after it
 	n1     int  // largest PDU this side sends
 
 	send struct {

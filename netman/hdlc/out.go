@@ -177,6 +177,9 @@ func (l *Link) sendTest(now time.Time, out *Out) {
 	out.Frames = append(out.Frames, buf)
 }
 
+// Refuse says DM, which nobody asked for: a peer that thinks it has a link learns that this side is there, and asks.
+func (l *Link) Refuse(out *Out) { l.emit(Frame{Kind: DM, Response: true}, out) }
+
 // isEcho tells whether the octets are those that sendTest sent.
 func (l *Link) isEcho(info []byte) bool {
 	header := l.cfg.N1 - len(info)

@@ -58,6 +58,9 @@ func (o *Out) Reset() {
 	o.turn++
 }
 
+// Release gives a buffer of a slab that the caller took back at the next Reset.
+func (o *Out) Release(s *Slab, b []byte) { o.release(s, b) }
+
 // release gives a buffer back at the next Reset.
 func (o *Out) release(s *Slab, b []byte) { o.past = append(o.past, pastBuffer{s, b}) }
 

@@ -78,6 +78,18 @@ var goldenMessages = []struct {
 		"HELLO txid 00000000 machine a versions 0-0 instance 0 n1 512 rw 1 tolerance 50ms mode 2 capabilities 0 boot 0000000000000000",
 		Message{Type: Hello, Machine: "a", N1: 512, RW: 1, Tolerance: 50 * time.Millisecond, Mode: 2},
 	},
+	{
+		"handshake",
+		`04 01 0000000000000000 00000009  0a 01 01  14 04 01020304`,
+		"HANDSHAKE txid 00000009 mode 1 len 4 boot 0000000000000000",
+		Message{Type: Handshake, TxID: 9, Mode: 1, Handshake: "\x01\x02\x03\x04"},
+	},
+	{
+		"refusal",
+		`05 01 0000000000000000 00000009  0a 01 02  0d 01 01`,
+		"REFUSAL txid 00000009 mode 2 reason 1 boot 0000000000000000",
+		Message{Type: Refusal, TxID: 9, Mode: 2, Reason: RefuseMode},
+	},
 }
 
 func clean(s string) string { return strings.NewReplacer("\n", "", "\t", "").Replace(s) }
@@ -102,15 +114,15 @@ func TestMessageGolden(t *testing.T) {
 func TestMessageLenient(t *testing.T) {
 	want := goldenMessages[0].m
 	for name, octets := range map[string]string{
-		"TLVs in another order":                     `01 01 0102030405060708 00000007  03 01 08  02 06 "grumpy"  01 09 "rx.sneezy"`,
-		"an unknown TLV is skipped":                 `01 01 0102030405060708 00000007  7f 03 aabbcc  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
-		"an empty unknown TLV is skipped":           `01 01 0102030405060708 00000007  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08  20 00`,
-		"TLV 0 is one like others":                  `01 01 0102030405060708 00000007  00 00  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
-		"a hello's TLV in a query is skipped":       `01 01 0102030405060708 00000007  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08  08 01 3f`,
-		"even one of a length it would not have":    `01 01 0102030405060708 00000007  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08  08 02 0000`,
-		"an answer's state in a query is skipped":   `01 01 0102030405060708 00000007  04 01 05  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
-		"the longest TLV is skipped":                `01 01 0102030405060708 00000007  21 ff` + strings.Repeat("00", 255) + `01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
-		"a TLV of the handshake to come is skipped": `01 01 0102030405060708 00000007  14 01 00  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
+		"TLVs in another order":                   `01 01 0102030405060708 00000007  03 01 08  02 06 "grumpy"  01 09 "rx.sneezy"`,
+		"an unknown TLV is skipped":               `01 01 0102030405060708 00000007  7f 03 aabbcc  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
+		"an empty unknown TLV is skipped":         `01 01 0102030405060708 00000007  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08  20 00`,
+		"TLV 0 is one like others":                `01 01 0102030405060708 00000007  00 00  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
+		"a hello's TLV in a query is skipped":     `01 01 0102030405060708 00000007  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08  08 01 3f`,
+		"even one of a length it would not have":  `01 01 0102030405060708 00000007  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08  08 02 0000`,
+		"an answer's state in a query is skipped": `01 01 0102030405060708 00000007  04 01 05  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
+		"the longest TLV is skipped":              `01 01 0102030405060708 00000007  21 ff` + strings.Repeat("00", 255) + `01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
+		"a handshake's TLV in a query is skipped": `01 01 0102030405060708 00000007  14 01 00  01 09 "rx.sneezy"  02 06 "grumpy"  03 01 08`,
 	} {
 		if m, err := Parse(octetsOf(t, octets)); err != nil || m != want {
 			t.Errorf("%s: Parse = %v, %v", name, m, err)
@@ -125,7 +137,10 @@ func TestMessageRefused(t *testing.T) {
 		{"nothing", ``, "too short"},
 		{"half a header", `01 01 0102030405060708 000000`, "too short"},
 		{"type 0", `00 01 0102030405060708 00000007`, "unknown type"},
-		{"a type to come", `04 01 0102030405060708 00000007`, "unknown type"},
+		{"a type to come", `06 01 0102030405060708 00000007`, "unknown type"},
+		{"a handshake without a mode", `04 01 0000000000000000 00000007 14 01 01`, "TLV missing"},
+		{"an empty handshake", `04 01 0000000000000000 00000007 0a 01 01 14 00`, "TLV of a wrong length"},
+		{"a refusal without a reason", `05 01 0000000000000000 00000007 0a 01 01`, "TLV missing"},
 		{"the last type", `ff 01 0102030405060708 00000007`, "unknown type"},
 		{"version 0", `01 00 0102030405060708 00000007`, "unknown version"},
 		{"version 2", `01 02 0102030405060708 00000007`, "unknown version"},

@@ -15,6 +15,9 @@ const (
 	Query  Type = 1 // who offers a service: to the group
 	Answer Type = 2 // we do: to the asker
 	Hello  Type = 3 // what a station says of itself before a link
+
+	Handshake Type = 4 // a step of proving who one is; the hello of sealed modes is within it (package seal)
+	Refusal   Type = 5 // why there will be no link
 )
 
 func (t Type) String() string {
@@ -25,6 +28,10 @@ func (t Type) String() string {
 		return "ANSWER"
 	case Hello:
 		return "HELLO"
+	case Handshake:
+		return "HANDSHAKE"
+	case Refusal:
+		return "REFUSAL"
 	}
 	return fmt.Sprintf("TYPE %d", uint8(t))
 }
@@ -46,12 +53,22 @@ const (
 	TLVMode         = 10
 	TLVCapabilities = 11
 	TLVDomain       = 12
+	TLVReason       = 13
+	TLVHandshake    = 20
 )
 
 // States of a service in an answer.
 const (
 	Free uint8 = 0
 	Busy uint8 = 1
+)
+
+// Reasons of a Refusal.
+const (
+	RefuseMode    uint8 = 1 // the modes of the two differ
+	RefuseChanged uint8 = 2 // another key is pinned for the machine's name
+	RefuseStrict  uint8 = 3 // the machine is not pinned, and must be
+	RefuseFull    uint8 = 4 // no room for a further pin
 )
 
 // headerLen is what stands before the TLVs.
@@ -63,6 +80,9 @@ var fields = [...][]uint8{
 	Query:  {TLVService, TLVMachine, TLVHops},
 	Answer: {TLVService, TLVMachine, TLVState},
 	Hello:  {TLVMachine, TLVVersions, TLVInstance, TLVN1, TLVRW, TLVTolerance, TLVMode, TLVCapabilities},
+
+	Handshake: {TLVMode, TLVHandshake},
+	Refusal:   {TLVMode, TLVReason},
 }
 
 // Message is a control message. The fields that its type has no use for are zero.
@@ -87,6 +107,9 @@ type Message struct {
 	Tolerance              time.Duration // 50 ms to 30 s, in whole ms
 	Mode                   uint8         // 0 open, 1 pinned, 2 secret
 	Capabilities           uint32
+
+	Handshake string // handshake: the octets of a message of package seal, 1 to 255
+	Reason    uint8  // refusal
 }
 
 // Parse reads a control message. It is strict: all TLVs of the type must be there, in any order, none twice, with values
@@ -142,6 +165,11 @@ func (m *Message) take(kind uint8, value []byte) error {
 	case TLVDomain:
 		m.Domain = string(value)
 		return badName(checkDomain(m.Domain))
+	case TLVHandshake:
+		if m.Handshake = string(value); len(value) == 0 {
+			return refuse("TLV of a wrong length", "TLV %d is empty", kind)
+		}
+		return nil
 	}
 	n, err := number(kind, value, octets(kind))
 	if err != nil {
@@ -168,6 +196,8 @@ func (m *Message) take(kind uint8, value []byte) error {
 		m.Mode = uint8(n)
 	case TLVCapabilities:
 		m.Capabilities = uint32(n)
+	case TLVReason:
+		m.Reason = uint8(n)
 	}
 	if !ok {
 		return refuse("value out of range", "TLV %d is %d", kind, n)
@@ -217,6 +247,10 @@ func (m *Message) appendTLV(dst []byte, kind uint8) []byte {
 		n = uint64(m.Mode)
 	case TLVCapabilities:
 		n = uint64(m.Capabilities)
+	case TLVReason:
+		n = uint64(m.Reason)
+	case TLVHandshake:
+		return append(append(dst, kind, byte(len(m.Handshake))), m.Handshake...)
 	}
 	return appendNumber(dst, kind, n, octets(kind))
 }
@@ -268,6 +302,10 @@ func (m Message) String() string {
 	case Hello:
 		fmt.Fprintf(&text, " machine %s versions %d-%d instance %d n1 %d rw %d tolerance %v mode %d capabilities %x",
 			machine, m.VersionMin, m.VersionMax, m.Instance, m.N1, m.RW, m.Tolerance, m.Mode, m.Capabilities)
+	case Handshake:
+		fmt.Fprintf(&text, " mode %d len %d", m.Mode, len(m.Handshake))
+	case Refusal:
+		fmt.Fprintf(&text, " mode %d reason %d", m.Mode, m.Reason)
 	}
 	fmt.Fprintf(&text, " boot %016x", m.BootID)
 	return text.String()

@@ -88,6 +88,10 @@ func (n *Node) nextServer(now time.Time, c *Circuit, cause x25.Cause, diag x25.D
 	if c.over {
 		return
 	}
+	if len(c.waits) > 0 {
+		c.why = failure{cause, diag, text} // another server is on its way
+		return
+	}
 	c.level, c.x, c.st = nil, nil, nil
 	if n.looking[c.query] != c || c.query == 0 {
 		n.fail(now, c, cause, diag, text, out)
@@ -99,14 +103,19 @@ func (n *Node) nextServer(now time.Time, c *Circuit, cause x25.Cause, diag x25.D
 
 // tryServer takes the best answer that has not been tried and goes for a link to its station.
 func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
+	if last := len(c.spare) - 1; last >= 0 {
+		key := c.spare[last]
+		c.spare = c.spare[:last]
+		n.reach(now, c, key, out)
+		return
+	}
 	answer, ok, more := n.dir.Next(now, c.query, &n.nout)
 	switch {
 	case ok && c.locate:
 		c.via = stationKey{answer.Station.Port, answer.Station.Addr}
 		n.located(c, answer.Machine, out)
 	case ok:
-		c.Machine = answer.Machine
-		n.reach(now, c, stationKey{answer.Station.Port, answer.Station.Addr}, out)
+		n.reachAnswer(now, c, answer, out)
 	case more:
 		// An event will follow.
 	case c.why.cause != 0:
@@ -124,6 +133,16 @@ func (n *Node) tryServer(now time.Time, c *Circuit, out *Out) {
 	n.handleNames(now, out)
 }
 
+// reachAnswer goes for a link to the station that answered.
+func (n *Node) reachAnswer(now time.Time, c *Circuit, answer names.Server, out *Out) {
+	key := stationKey{answer.Station.Port, answer.Station.Addr}
+	c.Machine = answer.Machine
+	if s := n.stationAt(now, key, out); s != nil {
+		s.sealed.expect = answer.Machine
+	}
+	n.reach(now, c, key, out)
+}
+
 // noSuch says what nobody answered for.
 func noSuch(service string) string {
 	if name, machine, _ := names.SplitService(service); machine != "" {
@@ -136,13 +155,16 @@ func noSuch(service string) string {
 func (n *Node) reach(now time.Time, c *Circuit, key stationKey, out *Out) {
 	s := n.stationAt(now, key, out)
 	switch {
+	case s == nil && len(c.waits) > 0:
 	case s == nil:
 		n.fail(now, c, x25.CauseCongestion, 0, "too many stations", out)
 	case s.state == up:
+		c.settleOn(s)
 		n.place(now, c, s, out)
 	default:
 		s.wait = append(s.wait, c)
-		c.wait = s
+		c.waits = append(c.waits, s)
+		n.stagger(now, c)
 		if s.state == idle {
 			n.greetStation(now, s, out)
 		}
@@ -153,6 +175,9 @@ func (n *Node) reach(now time.Time, c *Circuit, key stationKey, out *Out) {
 // place sends the call request on the link to a station; nil: to this machine itself.
 func (n *Node) place(now time.Time, c *Circuit, s *station, out *Out) {
 	if c.over {
+		return
+	}
+	if s != nil && n.desk != nil && !n.proven(now, c, s, out) {
 		return
 	}
 	level := n.local.level(x25.DTE)
@@ -177,6 +202,7 @@ func (n *Node) fail(now time.Time, c *Circuit, cause x25.Cause, diag x25.Diag, t
 		return
 	}
 	n.finishLook(c)
+	c.leave()
 	c.over = true
 	out.Events = append(out.Events, Event{Kind: Cleared, Circuit: c, Cause: cause, Diag: diag, Text: text})
 }
@@ -187,6 +213,7 @@ func (n *Node) finishLook(c *Circuit) {
 		n.dir.Done(c.query)
 		delete(n.looking, c.query)
 	}
+	n.unstagger(c)
 	c.query = 0
 }
 
@@ -228,19 +255,25 @@ func (n *Node) handleNameEvent(now time.Time, ev names.Event, out *Out) {
 		n.claimed = true
 		out.Events = append(out.Events, Event{Kind: Claimed})
 	case names.Clash:
-		out.Events = append(out.Events, Event{Kind: Clash, Text: fmt.Sprintf(
-			"the machine name %s is in use: by the station %s as well as by this one, %s",
-			n.cfg.Machine, FormatAddr(ev.Station.Addr), n.ownAddrs())})
+		out.Events = append(out.Events, Event{Kind: Clash, Text: n.clashText(ev.Station.Addr)})
 	case names.Answered:
-		c := n.looking[ev.ID]
-		if c != nil && c.x == nil && c.wait == nil {
+		switch c := n.looking[ev.ID]; {
+		case c == nil || c.x != nil:
+		case len(c.waits) == 0:
 			n.tryServer(now, c, out)
+		case n.desk != nil:
+			n.stagger(now, c)
 		}
 	case names.Failed:
-		if c := n.looking[ev.ID]; c != nil && c.x == nil && c.wait == nil {
+		if c := n.looking[ev.ID]; c != nil && c.x == nil && len(c.waits) == 0 {
 			n.tryServer(now, c, out)
 		}
 	}
+}
+
+// clashText says whose name two machines have.
+func (n *Node) clashText(other Addr) string {
+	return fmt.Sprintf("the machine name %s is in use: by the station %s as well as by this one, %s", n.cfg.Machine, FormatAddr(other), n.ownAddrs())
 }
 
 // ownAddrs lists the stations that this machine is.

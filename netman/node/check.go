@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"dnet/x25"
@@ -21,12 +22,19 @@ func (n *Node) Check() error {
 		return fmt.Errorf("node: %d events of a level were not handled", len(n.xout.Events)-n.xnext)
 	case len(n.nout.Events) != 0 || len(n.nout.Messages) != 0:
 		return fmt.Errorf("node: what the directory wants done was not done")
+	case len(n.staggered) > maxCalls:
+		return fmt.Errorf("node: %d calls may try a further server, limit %d", len(n.staggered), maxCalls)
 	case n.late(n.dir.Deadline()):
 		return fmt.Errorf("node: the directory's deadline would be missed")
 	}
 	for _, s := range n.order {
 		if err := n.checkStation(s); err != nil {
 			return fmt.Errorf("node: station %s, %s: %w", FormatAddr(s.key.addr), s.state, err)
+		}
+	}
+	for _, c := range n.staggered {
+		if c.over || c.another.IsZero() || c.query == 0 || n.late(c.another) {
+			return fmt.Errorf("node: a call that is over, or too late, is to try a further server")
 		}
 	}
 	for id, c := range n.looking {
@@ -66,13 +74,19 @@ func (n *Node) checkStation(s *station) error {
 		return fmt.Errorf("the link is in %s", s.link.State())
 	case len(s.wait) > 0 && (s.state == idle || s.state == up):
 		return fmt.Errorf("%d calls wait for nothing", len(s.wait))
+	case n.desk != nil && s.state == greeting && !s.sealed.peer.Busy():
+		return fmt.Errorf("no handshake is under way")
+	case n.desk != nil && n.late(s.sealed.peer.Deadline()):
+		return fmt.Errorf("its handshake would be repeated too late")
+	case n.desk != nil && s.state == up && (n.late(s.sealed.peer.RekeyAt()) || n.late(s.sealed.peer.LiveUntil())):
+		return fmt.Errorf("its key would be renewed too late")
 	case s.state == greeting && n.late(s.greet.at):
 		return fmt.Errorf("its hello would be repeated too late")
 	case s.state == idle && n.late(s.quiet):
 		return fmt.Errorf("it would be forgotten too late")
 	}
 	for _, c := range s.wait {
-		if c.wait != s || c.over || c.x != nil {
+		if !slices.Contains(c.waits, s) || c.over || c.x != nil {
 			return fmt.Errorf("a call waits that should not")
 		}
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"dnet/x25"
@@ -20,11 +21,13 @@ type Circuit struct {
 	over     bool // Cleared or Drained was raised
 	answered bool // the call was accepted, or is one from outside
 	query    uint32
-	why      failure    // of the last server tried
-	via      stationKey // of what a Locate found; zero: this machine
-	wait     *station   // whose link the call waits for
-	crossed  bool       // the call was placed on a link so long without circuits that the peer may be disconnecting it
-	st       *station   // nil on a circuit within this machine
+	why      failure      // of the last server tried
+	via      stationKey   // of what a Locate found; zero: this machine
+	waits    []*station   // whose links the call waits for: the first to come up gets it
+	spare    []stationKey // stations that were waited for beside the one that got it
+	another  time.Time    // when a further server is tried beside them, in sealed modes; zero: not
+	crossed  bool         // the call was placed on a link so long without circuits that the peer may be disconnecting it
+	st       *station     // nil on a circuit within this machine
 	x        *x25.Circuit
 	level    *x25.Level
 	node     *Node
@@ -165,15 +168,30 @@ func (c *Circuit) drop(now time.Time) {
 func (c *Circuit) abandon() {
 	c.node.finishLook(c)
 	c.over = true
-	if s := c.wait; s != nil {
-		for i, w := range s.wait {
-			if w == c {
-				s.wait = append(s.wait[:i], s.wait[i+1:]...)
-				break
-			}
-		}
-		c.wait = nil
+	c.leave()
+}
+
+// leave ends the wait for links.
+func (c *Circuit) leave() {
+	for _, s := range c.waits {
+		s.wait = slices.DeleteFunc(s.wait, func(w *Circuit) bool { return w == c })
 	}
+	c.waits = nil
+}
+
+// settleOn ends the wait for links but the one to s, which has come up. The others may be tried again, if that server does not take the call.
+func (c *Circuit) settleOn(s *station) {
+	for _, w := range c.waits {
+		if w != s {
+			c.spare = append(c.spare, w.key)
+		}
+	}
+	c.leave()
+}
+
+// unwait ends the wait for one link.
+func (c *Circuit) unwait(s *station) {
+	c.waits = slices.DeleteFunc(c.waits, func(w *station) bool { return w == s })
 }
 
 // clearText fits a reason into the clear user data.

@@ -10,6 +10,9 @@
 //	+--------+--------+-----------+-----+-----+------------------+---------+
 //	F: version 4 bits = 1 | key number 2 | sealed 1 | 0
 //
+// In the modes pinned and secret the PDU is sealed (package seal): seal.go has the handshakes, sealed.go the frames in and out, pins.go
+// who a station may be, mode.go what is said when modes differ. greeting is then a handshake, whose payload is the hello.
+//
 // A station is another machine on a port; its states are the states of the link to it:
 //
 //	        call waits              hello answered            UA

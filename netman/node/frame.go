@@ -7,6 +7,7 @@ import (
 
 	"dnet/netman/hdlc"
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -40,6 +41,7 @@ var (
 	errVersion   = errors.New("unknown frame version")
 	errReserved  = errors.New("reserved bit set")
 	errSealed    = errors.New("sealed frame in open mode")
+	errKey       = errors.New("key number in an unsealed frame")
 	errSource    = errors.New("group source address")
 )
 
@@ -71,8 +73,8 @@ func parseFrame(frame []byte, ethertype uint16) (h header, pdu []byte, err error
 		return h, nil, errVersion
 	case h.flags&flagReserved != 0:
 		return h, nil, errReserved
-	case h.flags&(flagSealed|flagKey) != 0:
-		return h, nil, errSealed
+	case h.flags&flagSealed == 0 && h.flags&flagKey != 0:
+		return h, nil, errKey
 	}
 	return h, frame[Headroom : Headroom+length], nil
 }
@@ -108,6 +110,9 @@ func format(frame []byte, known int) string {
 	if err != nil {
 		return route + err.Error()
 	}
+	if h.flags&flagSealed != 0 {
+		return route + formatSealed(h, pdu)
+	}
 	f, err := hdlc.Parse(pdu)
 	if err != nil {
 		return route + err.Error()
@@ -127,6 +132,8 @@ func format(frame []byte, known int) string {
 	case f.Kind == hdlc.UI && f.SSAP == hdlc.SAPControl:
 		if m, err := names.Parse(f.Info); err != nil {
 			return text + " | " + err.Error()
+		} else if m.Type == names.Handshake {
+			return text + " | " + m.String() + " " + seal.Format(seal.Mode(m.Mode), m.Handshake)
 		} else {
 			return text + " | " + m.String()
 		}
@@ -145,9 +152,12 @@ func CutFrame(frame []byte) []byte {
 	if len(frame) < header {
 		return frame
 	}
-	_, pdu, err := parseFrame(frame, ethertypeOf(frame))
-	if err != nil {
+	h, pdu, err := parseFrame(frame, ethertypeOf(frame))
+	switch {
+	case err != nil:
 		return frame[:header]
+	case h.flags&flagSealed != 0: // what is within cannot be seen, but by those whom it is for
+		return frame[:header+min(len(pdu), 8)] // the counter
 	}
 	end := header + len(pdu)
 	f, err := hdlc.Parse(pdu)
@@ -174,8 +184,20 @@ func LLC(frame []byte) (pdu []byte, ok bool) {
 	if len(frame) < Headroom {
 		return nil, false
 	}
-	_, pdu, err := parseFrame(frame, ethertypeOf(frame))
-	return pdu, err == nil
+	h, pdu, err := parseFrame(frame, ethertypeOf(frame))
+	return pdu, err == nil && h.flags&flagSealed == 0
+}
+
+// formatSealed is what can be seen of a sealed frame: "SEALED key 1 counter 7 len 1473", the octets of the PDU within.
+func formatSealed(h header, body []byte) string {
+	number, overhead := h.flags>>2&3, seal.Overhead
+	if number == 0 {
+		overhead = seal.GroupOverhead
+	}
+	if len(body) < overhead {
+		return seal.ErrShort.Error()
+	}
+	return fmt.Sprintf("SEALED key %d counter %d len %d", number, binary.BigEndian.Uint64(body), len(body)-overhead)
 }
 
 // FormatAddr is the usual form of a station's address, 02:00:00:00:00:01.

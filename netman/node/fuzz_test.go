@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -25,6 +26,7 @@ type abuse struct {
 	circuits []*Circuit
 	known    map[*Circuit]*life
 	mtu      int
+	mode     seal.Mode
 }
 
 // life is what has been heard of a circuit.
@@ -56,11 +58,16 @@ func (a *abuse) check() {
 	if len(a.out.Frames) > 3000 || len(a.out.Events) > 3000 {
 		a.t.Fatalf("one step brings forth %d frames, %d events", len(a.out.Frames), len(a.out.Events))
 	}
+	a.n.Finish(&a.out)
 	for i := range a.out.Events {
 		a.event(&a.out.Events[i])
 	}
 	for _, f := range a.out.Frames {
 		h, pdu, err := parseFrame(f.Octets, a.n.cfg.Ethertype)
+		if a.mode != seal.Open && err == nil {
+			a.hearSealed(f, h, pdu)
+			continue
+		}
 		if err != nil || h.sa != a.n.ports[f.Port].addr || len(pdu) > 65535-3 {
 			a.t.Fatalf("sent on port %d: %s", f.Port, FormatFrame(f.Octets))
 		}
@@ -81,7 +88,7 @@ func (a *abuse) check() {
 
 func (a *abuse) event(ev *Event) {
 	switch ev.Kind {
-	case Claimed, Clash, Log:
+	case Claimed, Clash, Log, Pinned, Refused:
 		return
 	case Incoming:
 		if a.known[ev.Circuit] != nil {
@@ -320,9 +327,9 @@ func (a *abuse) silence() {
 	}
 }
 
-func runAbuse(t testing.TB, in []byte) {
-	a := &abuse{t: t, in: in, now: time.Unix(1000, 0), known: map[*Circuit]*life{}, mtu: 1500}
-	cfg := Config{Machine: "here", BootID: 1, Seed: 1}
+func runAbuse(t testing.TB, mode seal.Mode, in []byte) {
+	a := &abuse{t: t, in: in, now: time.Unix(1000, 0), known: map[*Circuit]*life{}, mtu: 1500, mode: mode}
+	cfg := Config{Machine: "here", BootID: 1, Seed: 1, Seal: sealConfig(t, mode, 1)}
 	if shape := a.octet(); shape&1 != 0 {
 		b := int(a.octet())
 		cfg.Level = x25.Config{
@@ -342,6 +349,7 @@ func runAbuse(t testing.TB, in []byte) {
 	for i, name := range []string{"low", "high", "far", "here"} {
 		port := i / 2
 		a.peers = append(a.peers, newPeer(a, port, Addr{2, 0, 0, 0, byte(port), byte(7 + i%2*2)}, name, uint64(10+i)))
+		a.peers[i].startSealing()
 	}
 	a.n.Start(a.now, &a.out)
 	a.check()
@@ -370,7 +378,11 @@ func FuzzNode(f *testing.F) {
 		if len(in) > 1<<14 {
 			return
 		}
-		runAbuse(t, in)
+		mode := seal.Open
+		if len(in) > 0 {
+			mode = seal.Mode(in[len(in)-1] % 3)
+		}
+		runAbuse(t, mode, in)
 	})
 }
 
@@ -380,7 +392,9 @@ func TestAbuse(t *testing.T) {
 		rng := rand.New(rand.NewSource(seed))
 		in := make([]byte, 200+rng.Intn(6000))
 		rng.Read(in)
-		t.Run("", func(t *testing.T) { runAbuse(t, in) })
+		for _, mode := range []seal.Mode{seal.Open, seal.Pinned, seal.Secret} {
+			t.Run("", func(t *testing.T) { runAbuse(t, mode, in) })
+		}
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}

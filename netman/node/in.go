@@ -19,46 +19,58 @@ func (n *Node) HandleFrame(now time.Time, port int, frame []byte, out *Out) {
 		n.drop("not for this station")
 		return
 	}
+	key := stationKey{port, h.sa}
+	if n.desk != nil || h.flags&flagSealed != 0 {
+		n.handleSealed(now, key, h, frame[:Headroom+len(pdu)], out)
+		return
+	}
 	f, err := hdlc.Parse(pdu)
 	if err != nil {
 		n.drop(err.Error())
 		return
 	}
-	key := stationKey{port, h.sa}
 	switch {
 	case f.SSAP == hdlc.SAPControl && f.DSAP&^1 == hdlc.SAPControl && f.Kind == hdlc.UI:
 		n.handleControl(now, key, h.da == Group, f, out)
 	case f.SSAP == hdlc.SAPX25 && f.DSAP == hdlc.SAPX25 && h.da != Group && h.sa != n.ports[port].addr:
-		n.handleLLC(now, key, f, out)
+		n.handleLLC(now, key, f, false, out)
 	default:
 		n.drop("foreign SAP")
 	}
 }
 
-// handleControl takes a message of protocol.md 2.
-func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.Frame, out *Out) {
+// parseControl reads a control message of another machine. False: it is none.
+func (n *Node) parseControl(now time.Time, key stationKey, f hdlc.Frame, out *Out) (m names.Message, ok bool) {
 	m, err := names.Parse(f.Info)
-	if err != nil {
+	switch {
+	case err != nil:
 		n.drop("control message: " + names.Reason(err))
-		return
-	}
-	if m.BootID == n.cfg.BootID {
+	case m.BootID == n.cfg.BootID:
 		n.drop("own echo")
-		return
-	}
-	if key.addr == n.ports[key.port].addr {
+	case key.addr == n.ports[key.port].addr:
 		n.logf(now, key.addr, "own address", out, "another station, machine %q, uses our own address %s on this network: one of the two must change it",
 			m.Machine, FormatAddr(key.addr))
 		n.drop("own address")
-		return
+	default:
+		return m, true
 	}
-	if m.Type == names.Hello {
+	return m, false
+}
+
+// handleControl takes a message of protocol.md 2.
+func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.Frame, out *Out) {
+	m, ok := n.parseControl(now, key, f, out)
+	switch {
+	case !ok:
+		return
+	case n.handleProof(now, key, group, m, out):
+	case m.Type == names.Hello:
 		if group {
 			n.drop("hello to the group")
-		} else {
-			n.handleHello(now, key, m, f.Response, out)
+			break
 		}
-	} else {
+		n.handleHello(now, key, m, f.Response, out)
+	default:
 		n.dir.Handle(now, names.Station{Port: key.port, Addr: key.addr}, m, group, &n.nout)
 		n.handleNames(now, out)
 	}
@@ -69,7 +81,8 @@ func (n *Node) handleControl(now time.Time, key stationKey, group bool, f hdlc.F
 }
 
 // handleLLC gives a frame of layer 2 to the link it belongs to.
-func (n *Node) handleLLC(now time.Time, key stationKey, f hdlc.Frame, out *Out) {
+// late: it was overtaken by one sent after it.
+func (n *Node) handleLLC(now time.Time, key stationKey, f hdlc.Frame, late bool, out *Out) {
 	s := n.stations[key]
 	if s != nil && s.hailed && f.Kind == hdlc.SABME && !f.Response {
 		n.newLink(s, s.peer, out) // which its hello announced
@@ -86,7 +99,11 @@ func (n *Node) handleLLC(now time.Time, key stationKey, f hdlc.Frame, out *Out) 
 		n.endLink(now, s, "its netman began the link anew", out)
 		n.newLink(s, h, out)
 	}
-	s.link.HandleFrame(now, f, &out.link)
+	if late {
+		s.link.HandleLate(now, f, &out.link)
+	} else {
+		s.link.HandleFrame(now, f, &out.link)
+	}
 	n.handleLink(now, s, out)
 	n.pump(now, s, out)
 	n.settleOthers(now, out)

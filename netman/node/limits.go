@@ -4,17 +4,21 @@ import "time"
 
 // Limits of one machine. Each queue and table has one; what happens at it is said beside it.
 const (
-	maxStations   = 1024             // a further one takes the place of one without a link, or with one half open; else "stations full"
-	maxCircuits   = 4095             // per link, X.25's own limit: Clear 05
-	maxCalls      = 6144             // calls of this machine that look for a server or a link at once: Clear 05
-	receiveBudget = 64 << 20         // octets received and not yet taken by programs (protocol.md 4)
-	helloBurst    = 64               // hellos of one station at once: further ones are dropped, counter "hellos of one station limited",
-	helloInterval = time.Second / 32 // and one more after each of these
-	greetTries    = 3                // hellos before a station is given up
-	quietStation  = 30 * time.Second // a station without link or call is forgotten after this
-	idleLink      = 60 * time.Second // protocol.md 3: a link without circuits is disconnected
-	logInterval   = time.Minute      // one line per reason and source; others are counted as "log lines left out"
-	maxLogged     = 256              // lines in a logInterval, of all reasons and sources
+	maxStations   = 1024                  // a further one takes the place of one without a link, or with one half open; else "stations full"
+	maxCircuits   = 4095                  // per link, X.25's own limit: Clear 05
+	maxCalls      = 6144                  // calls of this machine that look for a server or a link at once: Clear 05
+	receiveBudget = 64 << 20              // octets received and not yet taken by programs (protocol.md 4)
+	helloBurst    = 64                    // hellos of one station at once: further ones are dropped, counter "hellos of one station limited",
+	helloInterval = time.Second / 32      // and one more after each of these
+	greetTries    = 3                     // hellos before a station is given up
+	quietStation  = 30 * time.Second      // a station without link or call is forgotten after this
+	idleLink      = 60 * time.Second      // protocol.md 3: a link without circuits is disconnected
+	logInterval   = time.Minute           // one line per reason and source; others are counted as "log lines left out"
+	maxLogged     = 256                   // lines in a logInterval, of all reasons and sources
+	maxBeside     = 3                     // servers of one call whose handshakes run side by side
+	besideWait    = 20 * time.Millisecond // until a further one is begun
+	refusedAgain  = 10 * time.Second      // a station that proved a wrong key: its sealed frames get no handshake for so long
+	maxNotices    = 8                     // times in a second that differing modes are logged and told: further ones are counted only
 )
 
 // Limits of a complex server (protocol.md 5). It has at most maxCircuits calls and circuits: one more is cleared 01.

@@ -6,6 +6,7 @@ import (
 
 	"dnet/netman/hdlc"
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -18,6 +19,7 @@ type Config struct {
 	Tolerance time.Duration // silence after which a link is down; 0: 1 s
 	Budget    int           // received octets held for programs; 0: 64 MiB
 	Level     x25.Config    // limits and timers of layer 3; role, sizes, pool and budget are filled in per link
+	Seal      *seal.Config  // mode, keys, pins; nil: mode open. BootID is filled in
 }
 
 // Node is one machine. All its state has one owner, who calls its methods one at a time.
@@ -42,7 +44,9 @@ type Node struct {
 	drops     map[string]uint64 // frames that no machine took, by reason
 	past      map[string]uint64 // what links and levels counted that are no more
 	claimed   bool
-	others    bool // another link than the one at hand got something to send: a call, or the clear of a circuit
+	sealing
+	staggered []*Circuit // calls that may try a further server
+	others    bool       // another link than the one at hand got something to send: a call, or the clear of a circuit
 
 	// Scratch, reused by every call.
 	xout  x25.Out
@@ -85,7 +89,8 @@ func New(cfg Config) *Node {
 		past:     map[string]uint64{},
 		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed, Limits: names.Limits{Queries: maxCalls}}),
 	}
-	n.stranger = hdlc.NewLink(n.linkConfig(safeN1, safeN1, hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
+	n.startSealing(cfg.Seal)
+	n.stranger = hdlc.NewLink(n.linkConfig(n.safeN1(), n.safeN1(), hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))
 	n.local = newLoopback(n)
 	return n
 }
@@ -164,6 +169,8 @@ const (
 	Located                                 // Circuit.Machine offers what Locate asked for; the circuit is over
 	Packets                                 // Complex has packets for its program: AppendNext gives them
 	Log                                     // Text is for the log
+	Pinned                                  // Pin is a machine met for the first time, to be kept
+	Refused                                 // Pin is a machine that came with another key than the one pinned, which is this one
 )
 
 // Event is something the owner must know.
@@ -175,6 +182,7 @@ type Event struct {
 	Diag    x25.Diag
 	Text    string
 	Octets  []byte
+	Pin     *seal.Pin
 }
 
 // Frame is one to be sent, whole, on the port.
@@ -191,13 +199,14 @@ type Out struct {
 	link  hdlc.Out // what the links want done, and the buffers to give back at Reset
 	taken int      // frames of link that are in Frames already
 	arena []byte   // control messages
+	acks  []ack    // of sealed links
 }
 
 // Reset empties the Out once its frames are sent and its events handled.
 func (o *Out) Reset() {
 	clear(o.Events)
 	o.Frames, o.Events, o.arena = o.Frames[:0], o.Events[:0], o.arena[:0]
-	o.taken = 0
+	o.taken, o.acks = 0, o.acks[:0]
 	o.link.Reset()
 }
 

@@ -6,6 +6,10 @@ import (
 
 // takeFrames gives the frames of a link their header and puts them in line.
 func (n *Node) takeFrames(key stationKey, out *Out) {
+	if n.desk != nil {
+		n.takeSealed(key, out)
+		return
+	}
 	for _, frame := range out.link.Frames[out.taken:] {
 		putHeader(frame, key.addr, n.ports[key.port].addr, n.cfg.Ethertype)
 		out.Frames = append(out.Frames, Frame{key.port, frame})
@@ -22,6 +26,9 @@ func (n *Node) pump(now time.Time, s *station, out *Out) {
 			n.takeFrames(s.key, out)
 		}
 		n.handleLevel(now, s, out)
+	}
+	if n.desk != nil {
+		n.rekey(now, s, out)
 	}
 	n.noteStation(s)
 }

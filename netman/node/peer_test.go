@@ -5,6 +5,7 @@ import (
 
 	"dnet/netman/hdlc"
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -24,6 +25,9 @@ type peer struct {
 
 	refuses x25.Cause // calls, by a clear of this cause unless it is 0
 	deaf    bool      // to hellos
+
+	desk *seal.Desk // in sealed modes
+	seal *seal.Peer // what it shares with the machine
 }
 
 // channel is a logical channel as the peer sees it.
@@ -97,6 +101,9 @@ func (p *peer) hearControl(f hdlc.Frame) {
 	}
 	p.txid = m.TxID
 	switch {
+	case m.Type == names.Handshake:
+		p.hearHandshake(m)
+	case m.Type == names.Refusal:
 	case m.Type == names.Hello && (f.Response || p.deaf):
 	case m.Type == names.Hello:
 		p.oweControl(p.hello(m.TxID))
@@ -178,6 +185,9 @@ func (p *peer) sendPDU(pdu []byte, group bool) {
 	da := p.a.n.ports[p.port].addr
 	if group {
 		da = Group
+	}
+	if p.sealPDU(da, pdu) {
+		return
 	}
 	frame := append(make([]byte, Headroom), pdu...)
 	putHeader(frame, da, p.addr, Ethertype)
@@ -324,6 +334,10 @@ func (p *peer) sendHello() {
 		m.BootID = 1
 	case wild < 50:
 		m.Machine = "other"
+	}
+	if p.desk != nil && b > 16 {
+		p.shake(m, b > 128)
+		return
 	}
 	p.sendControl(m, b&1 != 0, wild == 255)
 }

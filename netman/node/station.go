@@ -8,6 +8,7 @@ import (
 
 	"dnet/netman/hdlc"
 	"dnet/netman/names"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -38,9 +39,10 @@ type station struct {
 	link   *hdlc.Link // nil before the first
 	level  *x25.Level // nil unless up
 	wait   []*Circuit // calls for when the link is up
-	noN1   bool       // this path was found to eat large frames
-	why    string     // there is no link; empty while there is one, or none was tried
-	agreed int        // N1 as both hellos have it
+	sealed stationSeal
+	noN1   bool   // this path was found to eat large frames
+	why    string // there is no link; empty while there is one, or none was tried
+	agreed int    // N1 as both hellos have it
 
 	greet struct {
 		tries int
@@ -72,6 +74,9 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 		return nil
 	}
 	s := &station{key: key, quiet: now.Add(quietStation)}
+	if n.desk != nil {
+		s.sealed.peer = n.desk.NewPeer(n.ports[key.port].addr, key.addr)
+	}
 	n.stations[key] = s
 	n.order = append(n.order, s)
 	n.note(s.quiet)
@@ -132,30 +137,35 @@ func (n *Node) forgetStations(now time.Time, out *Out) {
 // linkConfig fits a link to what both ends said, on a port that carries PDUs of up to most octets. Its buffers are of one of two
 // sizes, for every Ethernet or for this one: a peer may choose N1, but not how many kinds of buffers there are.
 func (n *Node) linkConfig(n1, most, k, rw int, tolerance time.Duration) hdlc.Config {
-	size := Headroom + safeN1
-	if n1 > safeN1 {
-		size = Headroom + most
+	size := n.safeN1()
+	if n1 > size {
+		size = most
 	}
+	return hdlc.Config{
+		Headroom: Headroom, N1: n1, SafeN1: n.safeN1(), K: min(k, hdlc.MaxWindow), RW: rw, Tolerance: tolerance, Slab: n.slabOf(Headroom + size),
+	}
+}
+
+// slabOf is the slab of buffers of a size.
+func (n *Node) slabOf(size int) *hdlc.Slab {
 	slab := n.slabs[size]
 	if slab == nil {
 		slab = hdlc.NewSlab(size)
 		n.slabs[size] = slab
 	}
-	return hdlc.Config{
-		Headroom: Headroom, N1: n1, SafeN1: safeN1, K: min(k, hdlc.MaxWindow), RW: rw, Tolerance: tolerance, Slab: slab,
-	}
+	return slab
 }
 
 // newLink puts a fresh link, which its peer's hello announced, in the station's place for one.
 func (n *Node) newLink(s *station, h hello, out *Out) {
 	p := &n.ports[s.key.port]
-	n1 := min(p.mtu-3, h.n1)
+	n1 := min(n.largestN1(p), h.n1)
 	if s.noN1 {
-		n1 = min(n1, safeN1)
+		n1 = min(n1, n.safeN1())
 	}
 	n.dropLink(s, out)
 	s.peer, s.next, s.agreed, s.hailed = h, nil, n1, false
-	s.link = hdlc.NewLink(n.linkConfig(n1, p.mtu-3, h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
+	s.link = hdlc.NewLink(n.linkConfig(n1, n.largestN1(p), h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
 	s.link.Expect()
 }
 
@@ -185,7 +195,10 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 		cfg.MaxCircuits = maxCircuits
 	}
 	s.state, s.since, s.empty, s.why = up, now, now, ""
-	if n1 := s.link.N1(); n1 <= safeN1 && s.agreed > safeN1 {
+	if n.desk != nil {
+		s.sealed.bind()
+	}
+	if n1 := s.link.N1(); n1 <= n.safeN1() && s.agreed > n.safeN1() {
 		n.logf(now, s.key.addr, "path mtu", out, "link to %s: the path loses frames above 1500 octets: going on with N1 %d", n.stationName(s), n1)
 	}
 	s.level = x25.NewLevel(cfg)
@@ -194,7 +207,7 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 	wait := s.wait
 	s.wait = nil
 	for _, c := range wait {
-		c.wait = nil
+		c.settleOn(s)
 		n.place(now, c, s, out)
 	}
 }
@@ -203,11 +216,14 @@ func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why string, out *Out) {
 	was := s.state
 	s.state, s.quiet, s.why = idle, now.Add(quietStation), why
+	if n.desk != nil {
+		s.sealed.peer.Only = nil
+	}
 	n.note(s.quiet)
 	if reason == hdlc.PathMTU {
 		s.noN1 = true
 		n.logf(now, s.key.addr, "path mtu", out, "link to %s: the path loses frames above 1500 octets: going on with N1 %d",
-			n.stationName(s), safeN1)
+			n.stationName(s), n.safeN1())
 	}
 	if was == up && reason != hdlc.Disconnected && reason != hdlc.Local {
 		n.logf(now, s.key.addr, why, out, "link to %s is down: %s", n.stationName(s), why)
@@ -226,7 +242,7 @@ func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why strin
 		return
 	}
 	for _, c := range wait {
-		c.wait = nil
+		c.unwait(s)
 		n.nextServer(now, c, x25.CauseOutOfOrder, 0, "no link to "+n.stationName(s)+": "+why, out)
 	}
 }
@@ -264,6 +280,11 @@ func (n *Node) linkTo(machine string) *station {
 // greetStation begins the way to a link: hello both ways first, always (protocol.md 2).
 func (n *Node) greetStation(now time.Time, s *station, out *Out) {
 	n.instance++
+	if n.desk != nil {
+		s.state = greeting
+		n.shake(now, s, n.instance, out)
+		return
+	}
 	n.hellos++
 	s.state, s.greet.tries, s.greet.txid = greeting, 0, n.hellos
 	n.sendHello(now, s, out)
@@ -282,7 +303,7 @@ func (n *Node) helloMessage(s *station, txid uint32) names.Message {
 	p := &n.ports[s.key.port]
 	return names.Message{
 		Type: names.Hello, BootID: n.cfg.BootID, TxID: txid, Machine: n.cfg.Machine,
-		VersionMin: 1, VersionMax: 1, Instance: n.instance, N1: uint16(min(p.mtu-3, 65535)), RW: uint8(p.rw),
+		VersionMin: 1, VersionMax: 1, Instance: n.instance, N1: uint16(n.largestN1(p)), RW: uint8(p.rw),
 		Tolerance: n.cfg.Tolerance,
 	}
 }
@@ -327,10 +348,15 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 		n.drop("hello that answers none")
 		return
 	}
+	n.connect(now, s, h, out)
+}
+
+// connect sets up the link, now that hello was said both ways.
+func (n *Node) connect(now time.Time, s *station, h hello, out *Out) {
 	if s.link == nil || s.peer.boot != h.boot {
 		n.newLink(s, h, out)
 	}
-	s.state = setup
+	s.state, s.sealed.differs = setup, false
 	s.link.Connect(now, &out.link)
 	n.handleLink(now, s, out)
 }
@@ -382,9 +408,20 @@ func (n *Node) refuseLink(now time.Time, s *station, out *Out) {
 	wait := s.wait
 	s.wait = nil
 	for _, c := range wait {
-		c.wait = nil
-		n.fail(now, c, x25.CauseIncompatible, 0, n.stationName(s)+" speaks another version or mode of dnet", out)
+		if c.unwait(s); len(c.waits) > 0 {
+			c.why = failure{x25.CauseIncompatible, 0, n.incompatible(s)}
+			continue
+		}
+		n.fail(now, c, x25.CauseIncompatible, 0, n.incompatible(s), out)
 	}
+}
+
+// incompatible says what keeps this machine and a station from a link.
+func (n *Node) incompatible(s *station) string {
+	if s.sealed.differs {
+		return fmt.Sprintf("%s is in mode %v, this machine in mode %v: set the same mode under [security] on both", n.stationName(s), s.sealed.mode, n.Mode())
+	}
+	return n.stationName(s) + " speaks another version or mode of dnet"
 }
 
 // sendControl sends a control message to one station, or to the group on a port, in an LLC UI frame (protocol.md 2).
@@ -392,6 +429,10 @@ func (n *Node) sendControl(port int, to Addr, response bool, m names.Message, ou
 	dsap := byte(hdlc.SAPControl)
 	if to == Group {
 		dsap |= 1
+	}
+	if n.Mode() == seal.Secret && (m.Type == names.Query || m.Type == names.Answer) {
+		n.sendGroup(port, to, controlPDU(response, dsap, m), out)
+		return
 	}
 	start := len(out.arena)
 	out.arena = append(out.arena, make([]byte, Headroom)...)

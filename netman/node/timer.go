@@ -22,6 +22,7 @@ func (n *Node) HandleTimeout(now time.Time, out *Out) {
 	for _, k := range n.complexes {
 		k.handleTimeout(now, out)
 	}
+	n.staggerTimeout(now, out)
 	for i := 0; i < len(n.order); i++ {
 		n.stationTimeout(now, n.order[i], out)
 	}
@@ -34,7 +35,10 @@ func (n *Node) HandleTimeout(now time.Time, out *Out) {
 
 // stationTimeout runs the timers of one station.
 func (n *Node) stationTimeout(now time.Time, s *station, out *Out) {
-	if s.state == greeting && !now.Before(s.greet.at) {
+	switch {
+	case n.desk != nil:
+		n.sealTimeout(now, s, out)
+	case s.state == greeting && !now.Before(s.greet.at):
 		n.greetTimeout(now, s, out)
 	}
 	if s.link != nil {
@@ -54,13 +58,8 @@ func (n *Node) greetTimeout(now time.Time, s *station, out *Out) {
 		n.sendHello(now, s, out)
 		return
 	}
-	s.state, s.quiet, s.why = idle, now.Add(quietStation), "it does not answer a hello"
-	wait := s.wait
-	s.wait = nil
-	for _, c := range wait {
-		c.wait = nil
-		n.nextServer(now, c, x25.CauseOutOfOrder, 0, n.stationName(s)+" does not answer", out)
-	}
+	s.why = "it does not answer a hello"
+	n.giveUp(now, s, out)
 }
 
 // idleTimeout disconnects a link that has had no circuit for a while: the station with the lower address does it.
@@ -82,6 +81,9 @@ func (n *Node) idleTimeout(now time.Time, s *station, out *Out) {
 
 // noteStation notes the earliest timer of a station.
 func (n *Node) noteStation(s *station) {
+	if n.desk != nil {
+		n.noteSeal(s)
+	}
 	switch s.state {
 	case greeting:
 		n.note(s.greet.at)

@@ -70,6 +70,8 @@ func (p *program) checkCleared(ev node.Event) {
 		ok = other.closing && ev.Diag == other.plan.diag && ev.Text == other.text
 	case ev.Cause == x25.CauseOutOfOrder:
 		ok = w.Trouble || !p.connected && (ev.Diag == x25.DiagCallTimer || strings.HasSuffix(ev.Text, "does not answer"))
+	case ev.Cause == x25.CauseBarred || ev.Cause == x25.CauseIncompatible:
+		ok = w.Strangers && !p.connected
 	case ev.Cause == x25.CauseCongestion:
 		ok = w.Scarce
 	case ev.Cause == x25.CauseBusy || ev.Cause == x25.CauseNotObtainable:

@@ -5,18 +5,26 @@ import (
 	"testing"
 	"time"
 
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
-// try runs a directed scenario in a world of its own.
+// try runs a directed scenario in each mode, in a world of its own.
 func try(t *testing.T, run func(w *World)) {
+	t.Helper()
+	for _, mode := range modes {
+		tryMode(t, mode, run)
+	}
+}
+
+func tryMode(t *testing.T, mode seal.Mode, run func(w *World)) {
 	t.Helper()
 	trace, flush := tracer()
 	defer flush()
 	w := New(max(*seedFlag, 1), trace)
-	w.Trouble = true
+	w.Trouble, w.Mode = true, mode
 	if err := w.Try(func() { run(w) }); err != nil {
-		t.Error(strings.Split(err.Error(), "\nrun it again")[0])
+		t.Error(mode, ": ", strings.Split(err.Error(), "\nrun it again")[0])
 	}
 }
 
@@ -118,6 +126,22 @@ func TestRestart(t *testing.T) {
 		w.Until(time.Second, "the old circuit cleared", func() bool { return client.gone && client.cause == x25.CauseOutOfOrder })
 		third, _ := connect(w, m[0], "sink.sneezy", plan{})
 		w.Until(time.Second, "the new ones over", func() bool { return second.gone && third.gone })
+	})
+}
+
+// TestSilentRestart: a machine that crashed and is back, but has nothing to say, tells those who still poll its former life that it is gone.
+func TestSilentRestart(t *testing.T) {
+	try(t, func(w *World) {
+		m := boot(w, MachineConfig{Tolerance: 30 * time.Second}, "grumpy", "sneezy")
+		client, _ := connect(w, m[0], "sink.sneezy", idle())
+		w.Run(time.Second)
+		m[1].Crash()
+		w.Run(100 * time.Millisecond)
+		m[1].Start()
+		d := w.Until(9*time.Second, "the caller told, after a poll", func() bool { return client.gone })
+		if client.cause != x25.CauseOutOfOrder {
+			w.failf("the caller is told %v after %v", client.cause, d)
+		}
 	})
 }
 

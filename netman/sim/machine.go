@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"dnet/netman/node"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -18,6 +19,8 @@ type Machine struct {
 	name string
 	MachineConfig
 
+	seal *seal.Config // what outlives a restart: its key, its pins; nil in open mode
+
 	n       *node.Node // nil while the machine is down
 	boot    int        // how often it has started
 	out     node.Out
@@ -28,6 +31,7 @@ type Machine struct {
 	wakeAt  time.Duration
 	asleep  time.Duration // not driven before
 	claimed bool
+	logs    []string // what its netman logged
 
 	services []*service
 	servers  []*complexServer // the processes of complex services
@@ -42,6 +46,9 @@ type MachineConfig struct {
 	Tolerance time.Duration
 	Budget    int
 	Level     x25.Config
+	Mode      *seal.Mode    // nil: the world's
+	Secret    []byte        // nil: the world's
+	Strict    bool          // no unknown machine is accepted
 	Latency   time.Duration // until it takes what has arrived, at most
 }
 
@@ -107,8 +114,9 @@ func (m *Machine) Start() {
 	m.boot++
 	m.n = node.New(node.Config{
 		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Level: m.Level,
+		Seal: m.sealing(),
 	})
-	w.tracef("%s starts", m.name)
+	w.tracef("%s starts in mode %v", m.name, w.Mode)
 	for _, c := range m.nics {
 		if c.up {
 			m.n.AddPort(c.port, c.addr, m.MTU, m.RW)
@@ -289,6 +297,7 @@ func (m *Machine) flush() {
 
 // send puts the frames of the turn on the wire.
 func (m *Machine) send() {
+	m.n.Finish(&m.out)
 	for _, f := range m.out.Frames {
 		m.w.Wire.transmit(m.nics[f.Port], f.Octets)
 	}
@@ -325,7 +334,7 @@ var eventNames = map[node.EventKind]string{
 	node.Claimed: "claimed", node.Clash: "clash", node.Incoming: "incoming", node.Connected: "connected", node.Cleared: "cleared",
 	node.Data: "data", node.Room: "room", node.Reset: "reset", node.Interrupt: "interrupt",
 	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log",
-	node.Packets: "packets",
+	node.Packets: "packets", node.Pinned: "pinned", node.Refused: "refused",
 }
 
 // handle takes an event of the node to where it belongs.
@@ -345,7 +354,11 @@ func (m *Machine) handle(ev node.Event) {
 	case node.Clash:
 		m.clash()
 	case node.Log:
+		m.logs = append(m.logs, ev.Text)
 		m.checkLog(ev.Text)
+	case node.Pinned:
+		m.pinned(*ev.Pin)
+	case node.Refused:
 	case node.Incoming:
 		m.incoming(ev.Circuit)
 	case node.Packets:

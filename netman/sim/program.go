@@ -84,6 +84,7 @@ type program struct {
 	killed    bool // with the process of its complex server
 	cause     x25.Cause
 	diag      x25.Diag
+	told      string // why the circuit was cleared
 	text      string // of its own close
 	toSend    int    // interrupts
 	reset     bool   // its end of the circuit was reset at least once
@@ -457,7 +458,7 @@ func (p *program) readLater(d time.Duration) {
 
 // cleared: the circuit is over. What has come is read first.
 func (p *program) cleared(now time.Time, ev node.Event) {
-	p.ended, p.cause, p.diag = true, ev.Cause, ev.Diag
+	p.ended, p.cause, p.diag, p.told = true, ev.Cause, ev.Diag, ev.Text
 	p.w.Stats.Ended++
 	if !p.w.Corrupt {
 		p.checkCleared(ev)

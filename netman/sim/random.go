@@ -5,12 +5,17 @@ import (
 	"io"
 	"time"
 
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
 // Random makes a world of anything that may happen from a seed, lets it live, and returns it, and how it failed or nil.
-func Random(seed uint64, trace io.Writer) (*World, error) {
+func Random(seed uint64, mode seal.Mode, trace io.Writer) (*World, error) {
 	w := New(seed, trace)
+	w.Mode = mode
+	if mode != seal.Open {
+		w.tinyKeys()
+	}
 	return w, w.Try(func() { w.live() })
 }
 
@@ -63,7 +68,11 @@ func (w *World) finish(s scale) {
 			}
 		}
 	}
+	w.Wire.Tap = nil
 	w.Until(3*time.Minute, "all circuits over", func() bool { return w.open == 0 })
+	for _, m := range w.Machines {
+		w.Stats.Renewed += int(m.n.Counters()["seal: keys of a link renewed"])
+	}
 	if !w.Corrupt {
 		w.callAll(s)
 	}

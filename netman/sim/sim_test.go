@@ -6,12 +6,15 @@ import (
 	"io"
 	"os"
 	"testing"
+
+	"dnet/netman/seal"
 )
 
 var (
 	seedsFlag  = flag.Int("seeds", 20, "how many random worlds to live through")
 	firstFlag  = flag.Uint64("first", 1, "the seed of the first of them")
 	seedFlag   = flag.Uint64("seed", 0, "the seed of the one world to live through; 0: -seeds of them")
+	modeFlag   = flag.String("mode", "", "the mode of the worlds: open, pinned or secret; empty: each in turn")
 	framesFlag = flag.Bool("frames", false, "print every frame and event of the world of -seed")
 )
 
@@ -24,11 +27,21 @@ func tracer() (io.Writer, func()) {
 	return w, func() { w.Flush() }
 }
 
-// TestSeeds lives through random worlds.
+var modes = []seal.Mode{seal.Open, seal.Pinned, seal.Secret}
+
+// TestSeeds lives through random worlds, in each mode.
 func TestSeeds(t *testing.T) {
+	for _, mode := range modes {
+		if *modeFlag == "" || *modeFlag == mode.String() {
+			t.Run(mode.String(), func(t *testing.T) { seeds(t, mode) })
+		}
+	}
+}
+
+func seeds(t *testing.T, mode seal.Mode) {
 	if *seedFlag != 0 {
 		trace, flush := tracer()
-		w, err := Random(*seedFlag, trace)
+		w, err := Random(*seedFlag, mode, trace)
 		flush()
 		t.Logf("seed %d: %v of virtual time, %d steps, hash %016x, %+v", w.Seed, w.Now(), w.Steps(), w.Hash(), w.Stats)
 		if err != nil {
@@ -39,7 +52,7 @@ func TestSeeds(t *testing.T) {
 	var sum Stats
 	steps, failures := 0, 0
 	for i := range *seedsFlag {
-		w, err := Random(*firstFlag+uint64(i), nil)
+		w, err := Random(*firstFlag+uint64(i), mode, nil)
 		if err != nil {
 			t.Error(err)
 			if failures++; failures == 10 {
@@ -48,6 +61,9 @@ func TestSeeds(t *testing.T) {
 		}
 		steps += w.Steps()
 		sum.add(w.Stats)
+	}
+	if mode != seal.Open && *seedsFlag >= 20 && sum.Renewed == 0 {
+		t.Error("no key was ever renewed")
 	}
 	t.Logf("%d seeds, %d steps, %+v", *seedsFlag, steps, sum)
 }
@@ -65,13 +81,15 @@ func (s *Stats) add(o Stats) {
 	s.LinksDown += o.LinksDown
 	s.Crashes += o.Crashes
 	s.Clashes += o.Clashes
+	s.Renewed += o.Renewed
 }
 
 // TestSameSeedSameWorld: nothing but the seed decides what happens.
 func TestSameSeedSameWorld(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {
-		a, _ := Random(seed, nil)
-		b, _ := Random(seed, nil)
+		mode := modes[seed%3]
+		a, _ := Random(seed, mode, nil)
+		b, _ := Random(seed, mode, nil)
 		if a.Hash() != b.Hash() || a.Steps() != b.Steps() || a.Now() != b.Now() {
 			t.Errorf("seed %d: one run ends at %v after %d steps with %016x, the next at %v after %d with %016x", seed,
 				a.Now(), a.Steps(), a.Hash(), b.Now(), b.Steps(), b.Hash())

@@ -27,6 +27,8 @@ type Wire struct {
 	MTU   int  // larger frames are eaten, octets after the Ethernet header; 0: none are
 	Trust bool // corrupt frames arrive: without it the frame check sequence tells, and they are lost
 
+	Tap func(frame []byte) // hears every frame that is sent; it is borrowed
+
 	w      *World
 	nics   []*nic
 	latest time.Duration // when the last of what is on the wire arrives
@@ -84,11 +86,28 @@ func (wire *Wire) transmit(from *nic, frame []byte) {
 	if !from.up {
 		return
 	}
+	if wire.Tap != nil {
+		wire.Tap(frame)
+	}
 	from.free = max(from.free, w.now) + time.Duration(len(frame))*wire.Octet
 	to := node.Addr(frame[:6])
 	for _, c := range wire.nics {
 		if c != from && c.up && (to == node.Group || to == c.addr) {
 			wire.carry(from, c, frame)
+		}
+	}
+}
+
+// inject puts a frame of nobody's before whoever it is addressed to, at once.
+func (wire *Wire) inject(frame []byte) {
+	w := wire.w
+	if w.trace != nil {
+		w.tracef("injected  %s", node.FormatFrame(frame))
+	}
+	to := node.Addr(frame[:6])
+	for _, c := range wire.nics {
+		if c.up && (to == node.Group || to == c.addr) {
+			w.queue.push(item{at: w.now, nic: c, frame: append(w.buffer(), frame...)})
 		}
 	}
 }

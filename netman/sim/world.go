@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"runtime/debug"
 	"time"
+
+	"dnet/netman/seal"
 )
 
 // World is a network of machines in virtual time.
@@ -13,6 +15,8 @@ type World struct {
 	Seed uint64
 	Wire Wire
 	Rules
+	Mode     seal.Mode // of all machines but those told otherwise
+	Limits   seal.Limits
 	Machines []*Machine
 
 	rng      *rand.Rand
@@ -31,9 +35,10 @@ type World struct {
 
 // Rules is what a world allows to happen besides what always may.
 type Rules struct {
-	Trouble bool // links go down
-	Scarce  bool // limits are small: 05
-	Corrupt bool // frames are wrong: nothing is sure but that nobody crashes, hangs or grows
+	Trouble   bool // links go down
+	Strangers bool // some machines refuse each other: 0B, 21
+	Scarce    bool // limits are small: 05
+	Corrupt   bool // frames are wrong: nothing is sure but that nobody crashes, hangs or grows
 }
 
 // Stats counts what programs did.
@@ -41,6 +46,7 @@ type Stats struct {
 	Calls, Connected, Refused, Ended     int
 	Octets, Messages, Interrupts, Resets int
 	LinksDown, Crashes, Clashes          int
+	Renewed                              int // keys of links that were up, as far as machines still knew at the end
 }
 
 // epoch is when every world begins.
@@ -67,19 +73,20 @@ func New(seed uint64, trace io.Writer) *World {
 // Failure is an invariant that did not hold.
 type Failure struct {
 	Seed uint64
+	Mode seal.Mode
 	At   time.Duration
 	Step int
 	Text string
 }
 
 func (f *Failure) Error() string {
-	return fmt.Sprintf("seed %d, at %v, step %d: %s\nrun it again with: go test ./netman/sim -run 'TestSeeds$' -seed=%d -frames",
-		f.Seed, f.At, f.Step, f.Text, f.Seed)
+	return fmt.Sprintf("seed %d, at %v, step %d: %s\nrun it again with: go test ./netman/sim -run 'TestSeeds$' -seed=%d -mode=%v -frames",
+		f.Seed, f.At, f.Step, f.Text, f.Seed, f.Mode)
 }
 
 // failf ends the run: Try returns the Failure.
 func (w *World) failf(format string, args ...any) {
-	f := &Failure{w.Seed, w.now, w.steps, fmt.Sprintf(format, args...)}
+	f := &Failure{w.Seed, w.Mode, w.now, w.steps, fmt.Sprintf(format, args...)}
 	w.tracef("FAILURE %s", f.Text)
 	panic(f)
 }
@@ -92,7 +99,7 @@ func (w *World) Try(run func()) (err error) {
 		case *Failure:
 			err = r
 		default:
-			err = &Failure{w.Seed, w.now, w.steps, fmt.Sprintf("panic: %v\n%s", r, debug.Stack())}
+			err = &Failure{w.Seed, w.Mode, w.now, w.steps, fmt.Sprintf("panic: %v\n%s", r, debug.Stack())}
 		}
 	}()
 	run()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ import (
 const (
 	netmanDoor = lab.Door
 	relayDoor  = "/run/relay/door"
+	sealedDoor = "/run/sealed/door"
 )
 
 // self is this program, from any mount namespace.
@@ -56,6 +58,7 @@ type machines struct {
 	near    *lab.Machine
 	far     *lab.Machine
 	netmans []int // pids
+	sealed  []int
 	relays  []int
 	said    *said
 }
@@ -92,6 +95,9 @@ func newMachines(b *bench, mtu int, bare bool) (*machines, error) {
 	if _, err := m.serve(m.far, ":circuit", netmanDoor); err != nil || bare {
 		return m, err
 	}
+	if err := m.sealedNetmans(); err != nil {
+		return m, err
+	}
 	for _, ends := range [][2]*lab.Machine{{m.near, m.far}, {m.far, m.near}} {
 		pid, err := m.serve(ends[0], ":relay", "eth0", ends[1].MAC(), relayDoor)
 		if err != nil {
@@ -110,6 +116,35 @@ func newMachines(b *bench, mtu int, bare bool) (*machines, error) {
 	return m, m.checkOffloads()
 }
 
+// sealedNetmans starts a second netman on each machine, with an Ethertype and a door of its own, in mode pinned.
+func (m *machines) sealedNetmans() error {
+	for _, on := range []*lab.Machine{m.near, m.far} {
+		tab := fmt.Sprintf("machine = %q\n[[link]]\nethertype = %d\n[security]\nmode = \"pinned\"\n"+
+			"identity = \"/etc/dnet/identity\"\npins = \"/etc/dnet/pins\"\n", on.Name, guardType)
+		if err := on.Do(func() error { return os.WriteFile("/etc/dnet/sealed.toml", []byte(tab), 0o644) }); err != nil {
+			return err
+		}
+		c := on.Command("netman", "-c", "/etc/dnet/sealed.toml", "--door", sealedDoor)
+		says, err := c.StderrPipe()
+		if err != nil {
+			return err
+		}
+		if err := c.Start(); err != nil {
+			return err
+		}
+		m.sealed = append(m.sealed, c.Process.Pid)
+		lines := bufio.NewReader(says)
+		for line := ""; !strings.HasSuffix(line, " is up\n"); {
+			if line, err = lines.ReadString('\n'); err != nil {
+				return fmt.Errorf("%s: the sealed netman does not come up: %q, %w", on.Name, line, err)
+			}
+		}
+		go io.Copy(m.said, lines)
+	}
+	_, err := m.serve(m.far, ":circuit", sealedDoor)
+	return err
+}
+
 // address is where the server of a column is.
 func (m *machines) address(column string) (kind, address string) {
 	switch column {
@@ -117,6 +152,8 @@ func (m *machines) address(column string) (kind, address string) {
 		return "circuit", netmanDoor
 	case asFile:
 		return "file", lab.Netphys
+	case sealed:
+		return "circuit", sealedDoor
 	case bareRelay:
 		return "circuit", relayDoor
 	case tcp:

@@ -107,7 +107,7 @@ func (t *turn) variants(of ...string) []string {
 
 func (t *turn) roundTrips() error {
 	var failed error
-	for _, column := range t.variants(withFiles(netman, bareRelay, bareWire, tcp)...) {
+	for _, column := range t.variants(withFiles(netman, sealed, bareRelay, bareWire, tcp)...) {
 		r, err := t.rtt(column, t.long)
 		if err != nil {
 			failed = errors.Join(failed, err)
@@ -125,8 +125,8 @@ func (t *turn) small() error { return t.streams("small", "1 KiB", smallSize) }
 // streams measures one direction, and with large datagrams what the daemons use for it.
 func (t *turn) streams(key, name string, size int) error {
 	var failed error
-	pids := map[string][]int{netman: t.netmans, bareRelay: t.relays}
-	for _, column := range t.variants(withFiles(netman, bareRelay, bareWire, tcp)...) {
+	pids := map[string][]int{netman: t.netmans, sealed: t.sealed, bareRelay: t.relays}
+	for _, column := range t.variants(withFiles(netman, sealed, bareRelay, bareWire, tcp)...) {
 		before, err := cpu(pids[column])
 		if err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 // Columns of the table.
 const (
 	netman    = "netman"
+	sealed    = "sealed" // netman in mode pinned
 	bareWire  = "AF_PACKET"
 	bareRelay = "bare relay"
 	tcp       = "TCP"
@@ -19,7 +20,7 @@ const (
 	asFile    = "netman, file" // the calling end is a file of /netphys
 )
 
-var columns = []string{netman, bareRelay, bareWire, tcp, tcpAnswer, forkExec, asFile}
+var columns = []string{netman, sealed, bareRelay, bareWire, tcp, tcpAnswer, forkExec, asFile}
 
 // row is a line of the table; its values are samples, one of each round.
 type row struct {

@@ -14,6 +14,7 @@ import (
 const (
 	wireType  = 0x88b7
 	relayType = 0x88b6
+	guardType = 0x88b8 // of the sealed netmans
 )
 
 // batchFrames is how many frames a call carries.

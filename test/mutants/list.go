@@ -1,7 +1,7 @@
 package main
 
 // mutants are the deliberate bugs, by room. A change of the code may make one harmless: then another is to be found.
-var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants, trustMutants)
+var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants, trustMutants, sealMutants)
 
 func concat(all ...[]mutant) (sum []mutant) {
 	for _, each := range all {
@@ -181,10 +181,10 @@ var nodeMutants = []mutant{
 		"begun anew", "netman/node/in.go", "if f.Kind == hdlc.SABME && s.next != nil && s.state == up {", "if false {",
 		"A peer that begins its link anew is not heard.",
 	}, {
-		"MTU proof", "netman/node/station.go", "N1: n1, SafeN1: safeN1, K:", "N1: n1, SafeN1: n1, K:",
+		"MTU proof", "netman/node/station.go", "N1: n1, SafeN1: n.safeN1(), K:", "N1: n1, SafeN1: n1, K:",
 		"Large frames are used though nothing proved that the path carries them.",
 	}, {
-		"N1 agreed", "netman/node/station.go", "n1 := min(p.mtu-3, h.n1)", "n1 := p.mtu - 3",
+		"N1 agreed", "netman/node/station.go", "n1 := min(n.largestN1(p), h.n1)", "n1 := n.largestN1(p)",
 		"Frames are larger than the peer takes.",
 	}, {
 		"tolerance agreed", "netman/node/station.go", "max(n.cfg.Tolerance, h.tolerance)", "min(n.cfg.Tolerance, h.tolerance)",
@@ -196,7 +196,7 @@ var nodeMutants = []mutant{
 		"deadline", "netman/node/timer.go", "\tif s.level != nil {\n\t\tn.note(s.level.Deadline())\n", "\tif s.level != nil && s.link == nil {\n\t\tn.note(s.level.Deadline())\n",
 		"The timers of layer 3 run late.",
 	}, {
-		"calls that wait", "netman/node/timer.go", "n.nextServer(now, c, x25.CauseOutOfOrder, 0, n.stationName(s)+\" does not answer\", out)", "n.look(now, c, out)",
+		"calls that wait", "netman/node/seal.go", "\t\tc.wait = nil\n\t\tn.nextServer(now, c, cause, 0, text, out)\n", "\t\tc.wait = nil\n\t\tn.look(now, c, out)\n",
 		"A call to a station that does not answer asks again for ever.",
 	}, {
 		"hello limit", "netman/node/station.go", "> (helloBurst-1)*helloInterval", "> helloBurst*time.Hour",
@@ -239,5 +239,67 @@ var spliceMutants = []mutant{
 	}, {
 		"complex: told", "netman/node/complex.go", "\tk.told = len(dst) > 0\n", "",
 		"The owner hears of packets once, and never again.",
+	},
+}
+
+var sealMutants = []mutant{
+	{
+		"replay", "netman/seal/session.go", "\tcase w.bits>>(w.top-1-counter)&1 != 0:\n\t\treturn ErrReplayed\n", "",
+		"A frame within the window is taken again.",
+	}, {
+		"replay window", "netman/seal/session.go", "w.top-counter > windowLen:", "w.top-counter > windowLen+1:",
+		"A frame of which the window knows nothing is taken.",
+	}, {
+		"header sealed", "netman/seal/session.go", "setNonce(&s.nonce, counter), frame[body:], frame[:body])", "setNonce(&s.nonce, counter), frame[body:], frame[HeaderLen:body])",
+		"The header is not authenticated by the receiver.",
+	}, {
+		"newest", "netman/seal/session.go", "\tw.top = counter + 1\n\treturn true\n", "\tw.top = counter + 1\n\treturn false\n",
+		"Every frame counts as overtaken.",
+	}, {
+		"first frame decides", "netman/seal/in.go", "\t\ts.reply = h.value\n\t\tp.pend(now, s)\n", "\t\ts.reply = h.value\n\t\tp.establish(now, s, out)\n",
+		"A first message, which may be a recording, puts its key into use.",
+	}, {
+		"old key", "netman/seal/in.go", "\tif p.cur != nil {\n\t\tp.prev = p.cur\n\t}\n\tp.cur = s\n", "\tp.cur = s\n",
+		"The key before is dropped at once.",
+	}, {
+		"third message", "netman/seal/in.go", "\t\ts.third = third\n", "",
+		"The third message of XX is never sent.",
+	}, {
+		"forged answer", "netman/seal/in.go", "\t\th.state = nil // a forged message spoils it\n\t\treturn ErrHandshake\n", "\t\treturn ErrHandshake\n",
+		"After a forged answer the true one is not understood.",
+	}, {
+		"one owner", "netman/node/seal.go", "\t\ts.peer.Only = &key\n", "\t\t_ = key\n",
+		"While a link is up another key takes the station's place.",
+	}, {
+		"pin held", "netman/seal/pins.go", "\tcase known && pin.Key == key:\n", "\tcase known:\n",
+		"A pinned machine may have any key.",
+	}, {
+		"answers are hints", "netman/node/pins.go", "if machine != \"\" && machine != s.peer.machine {", "if false {",
+		"A machine may answer for another's name.",
+	}, {
+		"unsealed frames", "netman/node/sealed.go", "\tif f.SSAP != hdlc.SAPControl || f.DSAP&^1 != hdlc.SAPControl || f.Kind != hdlc.UI {\n\t\tn.drop(\"unsealed frame\")\n\t\treturn\n\t}\n",
+		"\tif f.SSAP == hdlc.SAPX25 {\n\t\tn.handleLLC(now, key, f, false, out)\n\t\treturn\n\t}\n",
+		"Frames of layer 2 are taken unsealed.",
+	}, {
+		"group counter", "netman/seal/group.go", "\tst.next = counter + 1\n", "\tst.next = counter\n",
+		"A group frame is taken twice.",
+	}, {
+		"unknown key", "netman/node/seal.go", "\tif s.sealed.peer.Unknown(now) {\n", "\tif false {\n",
+		"A station that started anew does not tell so to those that think they have a link with it.",
+	}, {
+		"strangers rationed", "netman/seal/peer.go", "func (d *Desk) AdmitGuest(now time.Time) bool { return d.guests", "func (d *Desk) AdmitGuest(now time.Time) bool { return true || d.guests",
+		"Handshakes of invented stations cost what they like.",
+	}, {
+		"same machine", "netman/node/pins.go", "if s.sealed.key == key && s.peer.machine == machine {", "if true {",
+		"What a station said with another key passes for the present one's.",
+	}, {
+		"answers beside", "netman/node/circuit.go", "\t\t\tc.spare = append(c.spare, w.key)\n", "\t\t\t_ = w.key\n",
+		"A server that was tried beside another is lost to the call when that is busy.",
+	}, {
+		"answers staggered", "netman/node/stagger.go", "\tc.another = now.Add(besideWait)\n", "\tc.another = now.Add(time.Second)\n",
+		"A station that answers and then is silent keeps the call from the others.",
+	}, {
+		"claims", "netman/node/sealed.go", "if m.Machine == n.cfg.Machine && !n.claimed {", "if false {",
+		"Whoever says so in the clear has a machine's name.",
 	},
 }

@@ -42,7 +42,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.seeds, "seeds", 50, "worlds of the simulator per mutant")
 	flag.IntVar(&o.jobs, "j", 2, "mutants at a time, 1 or 2")
-	flag.DurationVar(&o.limit, "limit", 30*time.Second, "how long one run of go test may take; one that takes longer has noticed")
+	flag.DurationVar(&o.limit, "limit", 2*time.Minute, "how long one run of go test may take; one that takes longer has noticed")
 	only := flag.String("run", "", "only mutants whose name this regular expression finds")
 	flag.BoolVar(&o.all, "all", false, "run the package's own tests also when the simulator has noticed")
 	flag.Parse()
