@@ -14,7 +14,6 @@ type sealing struct {
 	desk     *seal.Desk
 	overhead int    // octets that a seal takes from each frame
 	plain    []byte // the frame at hand, opened
-	body     []byte // a group frame before it is sealed
 	sout     seal.Out
 	told     time.Time // until then noticed counts
 	noticed  int       // the times that modes were found to differ
@@ -101,7 +100,11 @@ func (n *Node) handleHandshake(now time.Time, key stationKey, m names.Message, o
 			return
 		}
 	}
-	if err := s.sealed.peer.Handle(now, value, n.payload(s, n.instance), &n.sout); err != nil {
+	instance := n.instance
+	if s.state == up {
+		instance = s.sealed.instance // the message may be a recording, or for a new key only
+	}
+	if err := s.sealed.peer.Handle(now, value, n.payload(s, instance), &n.sout); err != nil {
 		n.drop(err.Error())
 	}
 	n.handleSeal(now, s, out)

@@ -45,7 +45,7 @@ func (p *Peer) handleFirst(now time.Time, m message, payload []byte, out *Out) e
 		out.Values = append(out.Values, s.reply)
 		return nil
 	}
-	if !p.steps.take(now, stepsPerSec, stepsBurst) {
+	if !p.pace(now) {
 		return ErrPace
 	}
 	h := &handshake{
@@ -95,7 +95,7 @@ func (p *Peer) handleSecond(now time.Time, m message, out *Out) error {
 	if h == nil || h.pattern+1 != m.step || h.number != m.number || !same(h.secret, m.secret) {
 		return ErrUnexpected
 	}
-	if !p.steps.take(now, stepsPerSec, stepsBurst) {
+	if !p.pace(now) {
 		return ErrPace
 	}
 	if h.state == nil {
@@ -141,7 +141,7 @@ func (p *Peer) handleThird(now time.Time, m message, out *Out) error {
 		if h.number != m.number || !same(h.secret, m.secret) || now.Sub(h.began) >= halfOpenAge {
 			continue
 		}
-		if !p.steps.take(now, stepsPerSec, stepsBurst) {
+		if !p.pace(now) {
 			return ErrPace
 		}
 		if h.state == nil {

@@ -40,6 +40,8 @@ const (
 	stepsBurst   = 8                      // after the first 8; further ones are dropped
 	guestPerSec  = 200                    // and from all stations together that share no key with us,
 	guestBurst   = 64                     //
+	allPerSec    = 1000                   // and from all stations in all: an honest one is silent then, and asks again,
+	allBurst     = 256                    // after the first 256
 	maxSenders   = 1024                   // of group frames: the one not heard for longest is forgotten
 	maxStarts    = 5                      // of one sender that are told apart: the one not heard for longest is forgotten
 	maxRefused   = 64                     // machines whose other key is remembered for `trust replace`

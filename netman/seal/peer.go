@@ -21,7 +21,8 @@ type Config struct {
 type Desk struct {
 	cfg    Config
 	pins   *Pins
-	guests bucket
+	guests bucket // handshakes of stations that share no key with this one
+	steps  bucket // of all
 	group  group
 }
 
@@ -64,6 +65,11 @@ func (d *Desk) Admit(now time.Time, value []byte, from, to [6]byte) error {
 
 // AdmitGuest likewise, of one that this side is to begin.
 func (d *Desk) AdmitGuest(now time.Time) bool { return d.guests.take(now, guestPerSec, guestBurst) }
+
+// pace takes one step that costs a Diffie-Hellman out of what this station has, and of what all have.
+func (p *Peer) pace(now time.Time) bool {
+	return p.steps.take(now, stepsPerSec, stepsBurst) && p.desk.steps.take(now, allPerSec, allBurst)
+}
 
 // bucket rations something: so many per second, after a burst.
 type bucket struct{ full time.Time } // when it is full again; as far ahead of now as it is empty
