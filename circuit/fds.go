@@ -27,8 +27,8 @@ func SendFds(fd int, record []byte, fds ...int) error {
 }
 
 // RecvFds receives one record and the descriptors that came with it, close-on-exec. It returns io.EOF
-// at the end, unix.EAGAIN when a non-blocking socket has nothing, and ErrTruncated, with the
-// descriptors closed again, when record or descriptors (at most 3) did not fit.
+// at the end, unix.EAGAIN when a non-blocking socket has nothing, and ErrTruncated, with n octets of
+// the record and the descriptors closed again, when record or descriptors (at most 3) did not fit.
 func RecvFds(fd int, p []byte) (n int, fds []int, err error) {
 	oob := make([]byte, unix.CmsgSpace(4*maxFds))
 	var oobn, flags int
@@ -50,7 +50,7 @@ func RecvFds(fd int, p []byte) (n int, fds []int, err error) {
 	}
 	if err != nil {
 		CloseFds(fds)
-		return 0, nil, err
+		return n, nil, err
 	}
 	return n, fds, nil
 }

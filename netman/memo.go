@@ -151,11 +151,14 @@ func decodeMemo(record []byte) (*memo, error) {
 	return m, nil
 }
 
-// receiveMemo reads one memo of the keeper with its descriptors: unix.EAGAIN if there is none now, io.EOF when the keeper has gone.
+// receiveMemo reads one memo of the keeper with its descriptors, or without any if there are none left: unix.EAGAIN if there is none now, io.EOF when the keeper has gone.
 func receiveMemo(fd int, buf []byte) (*memo, []int, error) {
 	n, fds, err := circuit.RecvFds(fd, buf)
-	if err == unix.ECONNRESET {
+	switch err {
+	case unix.ECONNRESET:
 		err = io.EOF
+	case circuit.ErrTruncated:
+		err = nil // there were no descriptors left for those that came, and whoever they are for is told
 	}
 	if err != nil {
 		return nil, nil, err

@@ -69,14 +69,26 @@ func (l *loop) followLinks(watcher *ether.Watcher) {
 		return
 	}
 	for _, ev := range events {
-		if p := l.portNamed(ev.Name); p != nil && p.ether != nil {
-			changed := ev.Index != p.link.Index || ev.Addr != p.link.Addr || ev.MTU != p.link.MTU
-			if ev.Removed || !ev.Up || changed {
-				l.logf(p.name, "down", "%s is down, gone, or another", p.name)
-				p.close()
-			}
-		}
+		l.giveUp(ev.Link, ev.Removed)
 	}
+	l.takeUp()
+}
+
+// giveUp closes the port of an interface that is not any more what it was.
+func (l *loop) giveUp(link ether.Link, removed bool) {
+	p := l.portNamed(link.Name)
+	if p == nil || p.ether == nil {
+		return
+	}
+	changed := link.Index != p.link.Index || link.Addr != p.link.Addr || link.MTU != p.link.MTU
+	if removed || !link.Up || changed {
+		l.logf(p.name, "down", "%s is down, gone, or another", p.name)
+		p.close()
+	}
+}
+
+// takeUp has those interfaces opened that are up and are not yet.
+func (l *loop) takeUp() {
 	links, err := ether.Interfaces(nil)
 	if len(l.wire.ifaces) > 0 {
 		links, err = namedLinks(l.wire.ifaces)

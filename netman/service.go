@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"dnet/circuit"
 	"dnet/netman/node"
 	"dnet/x25"
@@ -108,9 +110,13 @@ type spawnResult struct {
 // serverStarted takes what the keeper says of a server: it runs, and fds are our ends, or there is none.
 func (l *loop) serverStarted(m *memo, fds []int) {
 	e := l.servers[m.ID]
-	if e == nil || e.server.pid != 0 || m.Error == "" && len(fds) != e.serverDescriptors() {
+	switch {
+	case e == nil || e.server.pid != 0:
 		circuit.CloseFds(fds)
 		return
+	case m.Error == "" && len(fds) != e.serverDescriptors():
+		l.tell(&memo{Kind: "signal", ID: m.ID, Signal: int(unix.SIGKILL)})
+		m.Error, m.Scarce = "no descriptors left", true
 	}
 	if m.Error != "" {
 		circuit.CloseFds(fds)

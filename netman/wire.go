@@ -152,6 +152,7 @@ func (l *loop) hear(m *memo, fds []int) {
 			l.admit(m, fds[0])
 			return
 		}
+		l.count("door: no descriptors left")
 	case "mount":
 		if len(fds) == 1 {
 			l.mount = l.newMount(fusedev.New(fds[0], m.Name))
@@ -190,6 +191,13 @@ func (l *loop) begin() {
 	l.sayMode()
 	l.now = time.Now()
 	l.node.Start(l.now, &l.out)
+	// Between the keeper's look at the interfaces and the watch for changes there may have been some.
+	if links, err := ether.Links(); err == nil {
+		for _, link := range links {
+			l.giveUp(link, false)
+		}
+	}
+	l.takeUp()
 }
 
 // shutdown tells everybody that this netman goes: programs, stations.

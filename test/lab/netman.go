@@ -183,7 +183,9 @@ func (m *Machine) KillNetman(sig syscall.Signal) {
 	n.wanted = n.wanted || !stays
 	if stays {
 		// Both of its processes: it is the one that reads the network that others hear of.
-		unix.Kill(m.NetmanWire(), sig)
+		if wire, err := Wire(m.NetmanPid()); err == nil {
+			unix.Kill(wire, sig)
+		}
 	}
 	if err := n.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		m.lab.t.Fatalf("%s: netman: %v", m.Name, err)
