@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 
 	"dnet/circuit"
+	"dnet/session"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +30,8 @@ const (
 	kindFailed kind = 5 // to the client, the last: why there is no exit status
 	kindCredit kind = 6 // of what the other sends: input or output (0, 1 or 2) 1 | 4, so many octets more may be sent
 	kindClosed kind = 7 // to the server: 1, nobody reads this output (1 or 2) any more
-	// 8 to 15 are for terminals: window size, modes.
+	kindSize   kind = 8 // to the server: the terminal has another size now
+	// 9 to 15 are reserved.
 )
 
 const (
@@ -43,35 +44,52 @@ const (
 	// maxPiece is how much is read, and written, at a time.
 	maxPiece = 60 << 10
 	// maxCommand is what Linux takes as one argument (MAX_ARG_STRLEN), without its NUL.
-	maxCommand   = 128<<10 - 1
-	maxVariables = 64
-	maxVariable  = 4096
+	maxCommand = 128<<10 - 1
+	// maxSubsystem bounds the name of a subsystem.
+	maxSubsystem = 32
 	// maxMessage bounds a message of several pieces: a start with everything that it may have.
 	maxMessage = 512 << 10
 )
 
-// start asks for a command.
+// start asks for a command, or for a subsystem.
 //
-//	version 1 | TLVs: type 1 | length 4 | value      1 command   2 variable, NAME=VALUE
+//	version 1 | TLVs: type 1 | length 4 | value
 //
 // An unknown type with the top bit set refuses the message, another unknown type is skipped.
 type start struct {
 	command   string
-	variables []string // NAME=VALUE
+	variables []string          // NAME=VALUE
+	user      string            // whose session it is to be; empty: whoever's the server's sessions are
+	terminal  *session.Terminal // nil: pipes
+	subsystem string            // instead of a command
 }
 
 const (
-	tlvCommand  = 1
-	tlvVariable = 2
-	tlvCritical = 0x80
+	tlvCommand   = 1
+	tlvVariable  = 2
+	tlvUser      = 0x83
+	tlvTerminal  = 0x84 // size 8 | modes as in RFC 4254, section 8
+	tlvSubsystem = 0x85
+	tlvCritical  = 0x80
 )
 
 // append writes the whole Q datagram, with its type.
 func (s start) append(dst []byte) []byte {
 	dst = append(dst, byte(kindStart), protocolVersion)
-	dst = appendTLV(dst, tlvCommand, s.command)
+	if s.command != "" {
+		dst = appendTLV(dst, tlvCommand, s.command)
+	}
 	for _, v := range s.variables {
 		dst = appendTLV(dst, tlvVariable, v)
+	}
+	if s.user != "" {
+		dst = appendTLV(dst, tlvUser, s.user)
+	}
+	if t := s.terminal; t != nil {
+		dst = appendTLV(dst, tlvTerminal, string(append(t.Size.Append(nil), t.Modes...)))
+	}
+	if s.subsystem != "" {
+		dst = appendTLV(dst, tlvSubsystem, s.subsystem)
 	}
 	return dst
 }
@@ -92,22 +110,51 @@ func parseStart(b []byte) (s start, err error) {
 			return s, errors.New("the client's request is cut short")
 		}
 		kind, n := b[0], binary.BigEndian.Uint32(b[1:])
-		value := string(b[5 : 5+n])
-		b = b[5+n:]
-		switch {
-		case kind == tlvCommand && s.command != "":
-			return s, errors.New("the client asks for two commands")
-		case kind == tlvCommand:
-			s.command = value
-		case kind == tlvVariable:
-			if passed(value) && len(s.variables) < maxVariables {
-				s.variables = append(s.variables, value)
-			}
-		case kind&tlvCritical != 0:
-			return s, fmt.Errorf("the client asks for something that this version of rx does not know (%02x)", kind)
+		if err := s.take(kind, b[5:5+n]); err != nil {
+			return s, err
 		}
+		b = b[5+n:]
+	}
+	if s.subsystem != "" && s.command == "" {
+		return s, nil
+	}
+	if s.subsystem != "" {
+		return s, errors.New("the client asks for a command and a subsystem")
 	}
 	return s, checkCommand(s.command)
+}
+
+// take takes one TLV.
+func (s *start) take(kind byte, value []byte) error {
+	switch {
+	case kind == tlvCommand && s.command != "":
+		return errors.New("the client asks for two commands")
+	case kind == tlvCommand:
+		s.command = string(value)
+	case kind == tlvVariable:
+		if v := string(value); session.Passed(v) && len(s.variables) < session.MaxVariables {
+			s.variables = append(s.variables, v)
+		}
+	case kind == tlvUser:
+		if s.user != "" || len(value) < 1 || len(value) > session.MaxUser {
+			return fmt.Errorf("the client's user is not one name of at most %d octets", session.MaxUser)
+		}
+		s.user = string(value)
+	case kind == tlvTerminal:
+		size, ok := session.ParseSize(value)
+		if !ok || s.terminal != nil || len(value) > session.SizeLength+session.MaxModes {
+			return errors.New("the client's terminal is not described as one")
+		}
+		s.terminal = &session.Terminal{Size: size, Modes: append([]byte(nil), value[session.SizeLength:]...)}
+	case kind == tlvSubsystem:
+		if s.subsystem != "" || len(value) < 1 || len(value) > maxSubsystem {
+			return fmt.Errorf("the client's subsystem is not one name of at most %d octets", maxSubsystem)
+		}
+		s.subsystem = string(value)
+	case kind&tlvCritical != 0:
+		return fmt.Errorf("the client asks for something that this version of rx does not know (%02x)", kind)
+	}
+	return nil
 }
 
 func checkCommand(command string) error {
@@ -120,19 +167,6 @@ func checkCommand(command string) error {
 		return errors.New("a command with a NUL")
 	}
 	return nil
-}
-
-// passed tells whether a client's variable goes into the command's environment: the language, and
-// what git asks for. Both ends keep to the list.
-func passed(variable string) bool {
-	name, value, ok := strings.Cut(variable, "=")
-	if !ok || len(variable) > maxVariable || strings.Contains(value, "\x00") {
-		return false
-	}
-	if category, isLC := strings.CutPrefix(name, "LC_"); isLC {
-		return category != "" && strings.Trim(category, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
-	}
-	return slices.Contains([]string{"LANG", "LANGUAGE", "GIT_PROTOCOL"}, name)
 }
 
 // message writes a Q datagram.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -29,9 +30,15 @@ var ways = map[string]func(testing.TB) *circuittest.Door{"joined": circuittest.N
 // servant is what netman would start for rx.moon.
 func servant(t testing.TB, user string) func() *exec.Cmd {
 	home := t.TempDir()
+	log, err := os.OpenFile(filepath.Join(home, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { log.Close() })
 	return func() *exec.Cmd {
 		cmd := exec.Command("rx", "-B")
 		cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "SECRET=server", "SHELL=/bin/sh", "GORACE=" + gorace}
+		cmd.Stderr = log // netman's
 		if user != "" {
 			cmd.Env = append(cmd.Env, "DNET_USER="+user)
 		}
