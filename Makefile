@@ -5,7 +5,7 @@
 #
 # The parts of `make test` are targets too: tidy vet unit fuzz sim machines demo-test.
 
-COMMANDS = netman rx
+COMMANDS = netman rx ncu
 GO       = go
 PREFIX   = /usr/local
 SEEDS    = 500

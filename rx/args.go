@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"dnet/session"
 )
@@ -200,11 +199,7 @@ func (r *request) value(name, value string) error {
 func (r *request) setUser(user string) error {
 	if name, _, ok := strings.Cut(user, ":"); ok {
 		err := fmt.Errorf("%.*s: %s", session.MaxUser, name, passwords) // before the name is wiped too
-		for _, arg := range os.Args {
-			if strings.HasSuffix(arg, user) || strings.Contains(arg, user+"@") {
-				wipe(arg)
-			}
-		}
+		session.WipeArgs(user)
 		return err
 	}
 	if user == "" || len(user) > session.MaxUser {
@@ -215,12 +210,6 @@ func (r *request) setUser(user string) error {
 	}
 	r.user = user
 	return nil
-}
-
-// wipe overwrites an argument where everybody can read it who may list processes: os.Args has the octets that
-// the kernel shows.
-func wipe(arg string) {
-	clear(unsafe.Slice(unsafe.StringData(arg), len(arg)))
 }
 
 // operands takes the machines and the command.

@@ -77,13 +77,13 @@ var onlyOff = map[string]string{
 // isWord tells whether a list of words has this one.
 func isWord(word, list string) bool { return slices.Contains(strings.Fields(list), word) }
 
-// sshOption takes the value of -o: Key=value or "Key value".
+// sshOption takes the value of -o: Key=value or Key value, with or without double quotes around the value.
 func (r *request) sshOption(option string) error {
 	i := strings.IndexAny(option, "= \t")
 	if i < 0 {
 		return fmt.Errorf("-o %s: it is KEY=VALUE", option)
 	}
-	key, value := strings.ToLower(option[:i]), strings.Trim(option[i:], "= \t")
+	key, value := strings.ToLower(option[:i]), strings.Trim(strings.Trim(option[i:], "= \t"), `"`)
 	refuse := func(why string) error { return fmt.Errorf("-o %s: %s", option, why) }
 	why, off := onlyOff[key]
 	switch {

@@ -31,8 +31,6 @@ type Command struct {
 	Args []string
 	Env  []string
 	Dir  string
-	// Outlives: the program is not told when the thread or the process that started it goes.
-	Outlives bool
 }
 
 // Process is a program in a session and process group of its own, with this server's ends of its
@@ -43,18 +41,16 @@ type Process struct {
 	Line                  string        // its name, "pts/3"; "" without terminal
 	Exited                chan struct{} // closed when the program has exited; it is waited for by Status
 
+	ending  sync.Mutex // held while End is at work: the program keeps its number until then
 	mu      sync.Mutex // guards the process group: it is not signalled once its number is given back
 	process *os.Process
 	reaped  bool
 }
 
-// Start starts a program on pipes, on a terminal if one is given.
+// Start starts a program on pipes, on a terminal if one is given. The kernel sends it SIGHUP when this process goes.
 func Start(c Command, t *Terminal) (*Process, error) {
 	p := &Process{Exited: make(chan struct{})}
-	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Env, Sys: &syscall.SysProcAttr{Setsid: true}}
-	if !c.Outlives {
-		attr.Sys.Pdeathsig = syscall.SIGHUP
-	}
+	attr := &os.ProcAttr{Dir: c.Dir, Env: c.Env, Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGHUP}}
 	open := p.pipes
 	if t != nil {
 		open = func() ([]*os.File, error) { return p.openTerminal(t) }
@@ -211,9 +207,11 @@ func (p *Process) Pid() int { return p.process.Pid }
 
 // Status waits for the program: its exit status; 128+n and the name of the signal when signal n killed it.
 func (p *Process) Status() (status byte, name string) {
+	p.ending.Lock()
 	p.mu.Lock()
 	p.reaped = true
 	p.mu.Unlock()
+	p.ending.Unlock()
 	state, err := p.process.Wait()
 	if err != nil {
 		return 255, ""
@@ -228,6 +226,8 @@ func (p *Process) Status() (status byte, name string) {
 // End ends all processes of the session: SIGHUP, and SIGKILL for those that are still there a moment
 // later. False: the program had ended by itself.
 func (p *Process) End() bool {
+	p.ending.Lock()
+	defer p.ending.Unlock()
 	if !p.signalSession(unix.SIGHUP) {
 		return false
 	}
@@ -281,4 +281,13 @@ const Drain = 200 * time.Millisecond
 // it was drained.
 func EndOfTerminal(err error) bool {
 	return errors.Is(err, unix.EIO) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
+}
+
+// Redraw has the program in the foreground of the terminal paint its screen again, if it is one that does.
+func (p *Process) Redraw() {
+	p.control(func(fd int) {
+		if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && group > 1 {
+			unix.Kill(-group, unix.SIGWINCH)
+		}
+	})
 }

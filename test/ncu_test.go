@@ -1,0 +1,139 @@
+package test
+
+import (
+	"testing"
+	"time"
+
+	"dnet/test/lab"
+)
+
+// alices is a servtab that serves rx and ncu as alice.
+func alices(options string) string {
+	return "[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"alice\"\n\n" +
+		"[[service]]\nname = \"ncu.%m\"\nexec = [\"ncu\"" + options + "]\nuser = \"alice\"\n"
+}
+
+// withAlice makes machines on which there is alice, with a shell that is quiet.
+func withAlice(t *testing.T, servtab string, machines ...string) *lab.Lab {
+	t.Helper()
+	if !lab.ManyUsers() {
+		lab.Skip(t, "other users", "sessions are another user's")
+	}
+	l := lab.New(t, lab.Config{Machines: machines, Servtab: servtab})
+	for _, m := range l.Machines() {
+		sh(t, m, "echo 'alice:x:4711:4711:Alice:/tmp/alice:/bin/bash' >>/etc/passwd && echo 'alice:x:4711:' >>/etc/group && "+
+			"echo 'crew:x:4712:alice' >>/etc/group && mkdir -p /tmp/alice && printf 'PS1=\"there\\\\$ \"\\nunset HISTFILE\\n' >/tmp/alice/.bash_profile && chown -R 4711:4711 /tmp/alice")
+	}
+	netmans(l.Machines())
+	return l
+}
+
+func TestNcu(t *testing.T) {
+	l := withAlice(t, alices(""), "grumpy", "doc")
+	grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
+	s := newScreen(t, grumpy)
+	before := s.modes()
+	s.types("ncu doc")
+	s.ends("there$")
+
+	s.types("echo $(uname -n) $(id -un) $(id -Gn) $PWD $HOME $SHELL $TERM $(tty) $(stty size) $0 $(umask)")
+	s.shows("doc alice alice crew /tmp/alice /tmp/alice /bin/bash screen-256color /dev/pts/", " 24 80 -bash 00")
+	s.types("ps -o pid= -o sid= -p $$ | awk '{print $1 == $2 ? \"leader\" : \"member\"}'")
+	s.shows("leader")
+	s.types("echo grüße ♥ | tr a-z A-Z")
+	s.shows("GRüßE ♥")
+
+	s.types("sh -c 'trap \"echo resized \\$(stty size)\" WINCH; echo ready; while :; do sleep 0.05; done'")
+	s.shows("\nready")
+	s.tmux("resize-window", "-x", "100", "-y", "30")
+	s.shows("resized 30 100")
+	s.tmux("resize-window", "-x", "80", "-y", "24")
+	s.shows("resized 24 80")
+	s.keys("C-c")
+
+	nap := nap()
+	s.types(nap)
+	eventually(t, "it sleeps", func() bool { return processes(nap) == 1 })
+	s.keys("C-c")
+	s.types("echo status $?")
+	s.shows("status 130")
+	s.types(nap)
+	eventually(t, "it sleeps", func() bool { return processes(nap) == 1 })
+	s.keys("C-z")
+	s.shows("Stopped")
+	s.types("bg; jobs")
+	s.shows("Running")
+
+	s.types("clear; echo clear''ed")
+	s.shows("cleared")
+	s.keys("~", "?")
+	s.shows("~.   ends the connection")
+	s.keys("Enter", "~", "~", "Enter")
+	s.shows("/tmp/alice: Is a directory")
+	s.types("clear; echo x~''.")
+	s.shows("x~.")
+	s.keys("~", "C-z")
+	s.ends("here$")
+	if got := s.modes(); got != before {
+		t.Errorf("while ncu is stopped the modes are\n%s\nnot\n%s", got, before)
+	}
+	s.types("fg")
+	s.keys("C-l")
+	s.ends("there$")
+	s.types("clear; exit 7")
+	s.ends("here$")
+	s.types("echo status $?")
+	s.shows("status 7")
+	if got := s.modes(); got != before {
+		t.Errorf("after the end the modes are\n%s\nnot\n%s", got, before)
+	}
+	// Job control stays with the shell there, as with any login; what it leaves in the background is its own affair.
+	sh(t, doc, "pkill -f -x '"+nap+"' || true")
+	if err := doc.WaitLog("ncu: session of root@grumpy as alice: \"login\" on pts/", bound); err != nil {
+		t.Error(err)
+	}
+	if err := doc.WaitLog(" s: exit status 7\n", bound); err != nil {
+		t.Error(err)
+	}
+	idle(t, l.Machines()...)
+}
+
+// The session ends with ~. and with the terminal, and leaves no process.
+func TestNcuEnds(t *testing.T) {
+	l := withAlice(t, alices(""), "grumpy", "doc")
+	for _, how := range []string{"~.", "terminal closed", "client killed"} {
+		t.Run(how, func(t *testing.T) {
+			grumpy := l.Machine("grumpy")
+			s := newScreen(t, grumpy)
+			before := s.modes()
+			a, b, c := nap(), nap(), nap()
+			s.types("ncu doc")
+			s.ends("there$")
+			s.types("nohup " + a + " >/dev/null 2>&1 & (trap '' HUP TERM INT; " + b + ") & " + c)
+			for _, n := range []string{a, b, c} {
+				eventually(t, n+" runs", func() bool { return processes(n) == 1 })
+			}
+			switch how {
+			case "~.":
+				s.keys("Enter", "~", ".")
+				s.shows("ncu: doc: connection closed")
+				s.ends("here$")
+				if got := s.modes(); got != before {
+					t.Errorf("the modes are\n%s\nnot\n%s", got, before)
+				}
+			case "terminal closed":
+				s.tmux("kill-server")
+			case "client killed":
+				s.m.Sh("kill -KILL $(pidof ncu)")
+			}
+			for _, n := range []string{a, b, c} {
+				within(t, slack*time.Second, n+" has ended", func() bool { return processes(n) == 0 })
+			}
+			idle(t, l.Machines()...)
+			run(t, grumpy, "ncu", "-r", "doc").must(t, "", "ncu: doc: standard input is no terminal; to run a command: rx doc COMMAND\n", 255)
+		})
+	}
+	s := newScreen(t, l.Machine("doc"))
+	s.types("ncu -r doc; echo status $?")
+	s.shows("ncu: doc: there is no session to take up again", "status 255")
+}
