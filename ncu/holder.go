@@ -169,6 +169,9 @@ func (h *holder) serve(conn *circuit.Conn, r receiver, next uint64, again bool) 
 	if !mine || final == nil || conn.WriteDatagram(final, circuit.Q) != nil {
 		return false
 	}
+	h.mu.Lock()
+	h.conn = nil // its end is not a loss
+	h.mu.Unlock()
 	conn.Close()
 	return true
 }

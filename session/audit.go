@@ -3,10 +3,13 @@ package session
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"time"
 
 	"dnet/circuit"
+
+	"golang.org/x/sys/unix"
 )
 
 // Audit is what the log says of a session when it is over.
@@ -19,7 +22,11 @@ type Audit struct {
 }
 
 // Write writes the line to the log, netman's, with the end of the session in words.
-func (a Audit) Write(how string) { os.Stderr.WriteString(a.line(time.Since(a.Began), how)) }
+func (a Audit) Write(how string) {
+	// netman may have gone, and its log with it. The signal is caught, not ignored: programs would inherit that.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	os.Stderr.WriteString(a.line(time.Since(a.Began), how))
+}
 
 func (a Audit) line(took time.Duration, how string) string {
 	what := fmt.Sprintf("%q", circuit.CutText(a.What))

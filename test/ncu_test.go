@@ -1,8 +1,11 @@
 package test
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"dnet/test/lab"
 )
@@ -136,4 +139,122 @@ func TestNcuEnds(t *testing.T) {
 	s := newScreen(t, l.Machine("doc"))
 	s.types("ncu -r doc; echo status $?")
 	s.shows("ncu: doc: there is no session to take up again", "status 255")
+}
+
+// vim in the screen, the link cut: the terminal here is a shell's again, and told why; when the cable is back the
+// session goes on where it was.
+func TestLinkCutInVim(t *testing.T) {
+	l := withAlice(t, alices(""), "grumpy", "doc")
+	grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
+	need(t, grumpy, "vim")
+	write(t, doc, "/tmp/alice/vimrc", "set nocompatible mouse=a noswapfile t_RV=\n")
+	sh(t, doc, "printf 'first line\\n' >/tmp/alice/text && chown 4711 /tmp/alice/*")
+	s := newScreen(t, grumpy)
+	before := s.modes()
+	s.types("ncu doc")
+	s.ends("there$")
+	s.types("vim -u ~/vimrc ~/text")
+	s.shows("first line", "~\n")
+	s.keys("i")
+	s.types("typed before")
+	s.shows("typed before", "-- INSERT --")
+	if got := s.state(); got == fresh {
+		t.Fatalf("vim has switched on nothing: %s", got)
+	}
+
+	cut := time.Now()
+	grumpy.LinkDown()
+	s.shows("ncu: doc: lost connection: the machine, the link to it or a netman is gone", "the session is kept for 10m0s")
+	if took := time.Since(cut); took > slack*2*time.Second {
+		t.Errorf("that was told after %v", took)
+	}
+	s.comes("the shell's part of the screen is back", func(text string) bool { return strings.Contains(text, "here$ ncu doc") })
+	if got := s.state(); got != fresh {
+		t.Errorf("the terminal is left with %s, want %s", got, fresh)
+	}
+	if got := s.modes(); got != before {
+		t.Errorf("the modes are\n%s\nnot\n%s", got, before)
+	}
+
+	s.types("typed while it was lost, to nobody")
+	grumpy.LinkUp()
+	s.shows("typed before", "first line", "-- INSERT --")
+	s.types("typed after")
+	s.keys("Escape")
+	s.types(":wq")
+	s.ends("there$")
+	if got := sh(t, doc, "cat /tmp/alice/text"); got != "typed before\ntyped after\nfirst line\n" {
+		t.Errorf("the file has %q", got)
+	}
+	s.types("exit")
+	s.ends("here$")
+	if got := s.state(); got != fresh {
+		t.Errorf("after the end the terminal is left with %s, want %s", got, fresh)
+	}
+	idle(t, l.Machines()...)
+}
+
+// A session that its client has left is taken up by another, by ncu -r, and by nobody but its user.
+func TestTakenUpAgain(t *testing.T) {
+	l := withAlice(t, alices(", \"--keep\", \"1h\""), "grumpy", "doc")
+	grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
+	s := newScreen(t, grumpy)
+	s.types("ncu doc")
+	s.ends("there$")
+	s.types("n=$((6*7)); stty -echo; seq 100000 | tail -n 30000 & sleep 1000")
+	s.shows("100000\n")
+	nap := "sleep 1000"
+	grumpy.LinkDown()
+	s.shows("kept for 1h0m0s", "^C gives up")
+	s.keys("C-c")
+	s.shows("given up; as long as the session is kept, ncu -r doc takes it up again")
+	s.ends("here$")
+	if processes(nap) != 1 {
+		t.Error("the session was not kept")
+	}
+	grumpy.LinkUp()
+	// Another user of the same machine has neither the token nor the name.
+	sh(t, grumpy, "cp -r /root/.local /tmp/alice && chown -R alice /tmp/alice/.local && chmod 700 /tmp/alice/.local")
+	s.types("clear; setpriv --reuid=4711 --regid=4711 --clear-groups env HOME=/tmp/alice ncu -r doc")
+	s.shows("ncu: doc: there is no such session any more")
+	s.types("clear; ncu -r doc")
+	s.shows("100000\n")
+	s.keys("C-c")
+	s.types("stty echo; clear; echo $n")
+	s.shows("42\n")
+
+	// netman's death is a lost link as well, and the session outlives it.
+	doc.KillNetman(unix.SIGKILL)
+	s.shows("ncu: doc: lost connection")
+	doc.Netman()
+	s.shows("ncu: doc: the session goes on")
+	s.types("echo $((n + 1))")
+	s.shows("43\n")
+	// A second client takes it from the first, who is told.
+	other := newScreen(t, doc) // another machine has no token
+	other.types("ncu -r doc")
+	other.shows("ncu: doc: there is no session to take up again")
+	s.types("exit 3")
+	s.ends("here$")
+	s.types("echo status $?; ls -A ~/.local/state/dnet/ncu | wc -l")
+	s.shows("status 3\n0\n")
+	idle(t, l.Machines()...)
+}
+
+// A session that nobody comes back to ends with its time; without --keep it ends at once.
+func TestKeptNoLonger(t *testing.T) {
+	for keep, promised := range map[string]time.Duration{"2s": 2 * time.Second, "0": 0} {
+		t.Run(keep, func(t *testing.T) {
+			l := withAlice(t, alices(", \"--keep\", \""+keep+"\""), "grumpy", "doc")
+			s := newScreen(t, l.Machine("grumpy"))
+			nap := nap()
+			s.types("ncu doc; echo status $?")
+			s.ends("there$")
+			s.types(nap)
+			eventually(t, "it sleeps", func() bool { return processes(nap) == 1 })
+			l.Machine("grumpy").LinkDown()
+			s.shows("ncu: doc: lost connection", "status 255")
+			within(t, slack*(promised+tolerance+time.Second), "it has ended", func() bool { return processes(nap) == 0 })
+		})
+	}
 }

@@ -54,7 +54,11 @@ func (s *screen) keys(names ...string) {
 // text is what the terminal shows.
 func (s *screen) text() string {
 	s.t.Helper()
-	return s.tmux("capture-pane", "-p", "-J")
+	var b strings.Builder
+	for line := range strings.Lines(s.tmux("capture-pane", "-p", "-J")) { // -J: lines that wrap are one
+		b.WriteString(strings.TrimRight(line, " \n") + "\n")
+	}
+	return b.String()
 }
 
 // shows waits until the terminal shows all these texts.
