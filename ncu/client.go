@@ -32,6 +32,7 @@ type client struct {
 
 	mu    sync.Mutex
 	conn  *circuit.Conn // nil while there is none
+	left  bool          // leave has been called
 	token token
 	kept  time.Duration // how long the session outlives its circuit; 0: not at all
 	file  *tokenFile
@@ -274,10 +275,16 @@ func (c *client) keep(value []byte) {
 	}
 }
 
+// mayReturn tells whether a lost session can be taken up again. It does not return when ncu is about to end.
 func (c *client) mayReturn() bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.kept > 0
+	left := c.left
+	kept := c.kept
+	c.mu.Unlock()
+	if left {
+		select {}
+	}
+	return kept > 0
 }
 
 // comeBack puts the terminal right, says why, and calls again until the session is there or its time is over.
@@ -375,6 +382,9 @@ func (c *client) interrupted(s unix.Signal) {
 // leave ends ncu from wherever it is. To close the circuit in order is to end the session.
 func (c *client) leave(status int) {
 	c.local.Restore()
+	c.mu.Lock()
+	c.left = true
+	c.mu.Unlock()
 	c.detach()
 	os.Exit(status)
 }

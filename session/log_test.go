@@ -24,7 +24,7 @@ func TestAudit(t *testing.T) {
 
 // TestUtmp: the record of utmp(5), octet by octet, on a little-endian machine.
 func TestUtmp(t *testing.T) {
-	u := Utmp{Type: UserProcess, Pid: 0x1234, Line: "pts/17", User: "alice", Host: "grumpy", Time: time.Unix(0x65000000, 7000000)}
+	u := Utmp{Type: UserProcess, Pid: 0x1234, Line: "pts/17", User: "alice", Host: "grumpy", Time: time.Unix(0x65000000, 7000000), id: "/17"}
 	b := u.append(nil)
 	if len(b) != 384 {
 		t.Fatalf("%d octets", len(b))
@@ -33,7 +33,7 @@ func TestUtmp(t *testing.T) {
 		at   int
 		text string
 	}{
-		{0, "07000000 34120000"}, {8, hex.EncodeToString([]byte("pts/17")) + "0000"}, {40, hex.EncodeToString([]byte("s/17"))},
+		{0, "07000000 34120000"}, {8, hex.EncodeToString([]byte("pts/17")) + "0000"}, {40, hex.EncodeToString([]byte("/17")) + "00"},
 		{44, hex.EncodeToString([]byte("alice")) + "00"}, {76, hex.EncodeToString([]byte("grumpy")) + "00"},
 		{332, "00000000"}, {336, "34120000"}, {340, "00000065"}, {344, "581b0000"}, {348, "00000000"},
 	} {

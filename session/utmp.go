@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/binary"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ type Utmp struct {
 	User string
 	Host string // the calling machine
 	Time time.Time
+	id   string // tells one line from another; "" is what login(1) makes of the line
 }
 
 type utmpType uint16
@@ -37,7 +39,7 @@ func (u Utmp) append(dst []byte) []byte {
 	order.PutUint16(r, uint16(u.Type))
 	order.PutUint32(r[4:], uint32(u.Pid))
 	copy(r[8:40], u.Line)
-	copy(r[40:44], u.id())
+	copy(r[40:44], u.id)
 	copy(r[44:76], u.User)
 	copy(r[76:332], u.Host)
 	order.PutUint32(r[336:], uint32(u.Pid))
@@ -46,36 +48,32 @@ func (u Utmp) append(dst []byte) []byte {
 	return append(dst, r...)
 }
 
-// id tells one line from another: its last four octets, as login(1) has them.
-func (u Utmp) id() string { return u.Line[max(0, len(u.Line)-4):] }
-
 // Write notes the session in utmp and wtmp, where these files are and this process may write them.
 func (u Utmp) Write() {
-	record := u.append(nil)
+	u.id = u.Line[min(3, len(u.Line)):]
+	if f, err := os.OpenFile("/run/utmp", os.O_RDWR, 0); err == nil {
+		defer f.Close()
+		// The lock that libc takes too.
+		lock := unix.Flock_t{Type: unix.F_WRLCK}
+		unix.FcntlFlock(f.Fd(), unix.F_SETLKW, &lock)
+		at := u.place(f)
+		f.WriteAt(u.append(nil), at)
+	}
 	if f, err := os.OpenFile("/var/log/wtmp", os.O_WRONLY|os.O_APPEND, 0); err == nil {
-		f.Write(record)
-		f.Close()
+		defer f.Close()
+		f.Write(u.append(nil))
 	}
-	f, err := os.OpenFile("/run/utmp", os.O_RDWR, 0)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	// The lock that libc takes too.
-	lock := unix.Flock_t{Type: unix.F_WRLCK}
-	unix.FcntlFlock(f.Fd(), unix.F_SETLKW, &lock)
-	f.WriteAt(record, u.place(f))
 }
 
-// place is where the record of this line is, else the end.
-func (u Utmp) place(f *os.File) (at int64) {
+// place is where the record of this line is, whose id u takes then; else the end.
+func (u *Utmp) place(f *os.File) (at int64) {
 	r := make([]byte, utmpLength)
-	want := append(make([]byte, 0, 4), u.id()...)
 	for ; ; at += utmpLength {
 		if n, _ := f.ReadAt(r, at); n < utmpLength {
 			return at
 		}
-		if string(r[40:40+len(want)]) == string(want) {
+		if line, _, _ := strings.Cut(string(r[8:40]), "\x00"); line == u.Line {
+			u.id = string(r[40:44])
 			return at
 		}
 	}

@@ -67,8 +67,7 @@ func TestNcu(t *testing.T) {
 	s.types("bg; jobs")
 	s.shows("Running")
 
-	s.types("clear; echo clear''ed")
-	s.shows("cleared")
+	s.clears("there$")
 	s.keys("~", "?")
 	s.shows("~.   ends the connection")
 	s.keys("Enter", "~", "~", "Enter")
@@ -215,9 +214,11 @@ func TestTakenUpAgain(t *testing.T) {
 	grumpy.LinkUp()
 	// Another user of the same machine has neither the token nor the name.
 	sh(t, grumpy, "cp -r /root/.local /tmp/alice && chown -R alice /tmp/alice/.local && chmod 700 /tmp/alice/.local")
-	s.types("clear; setpriv --reuid=4711 --regid=4711 --clear-groups env HOME=/tmp/alice ncu -r doc")
+	s.clears("here$")
+	s.types("setpriv --reuid=4711 --regid=4711 --clear-groups env HOME=/tmp/alice ncu -r doc")
 	s.shows("ncu: doc: there is no such session any more")
-	s.types("clear; ncu -r doc")
+	s.clears("here$")
+	s.types("ncu -r doc")
 	s.shows("100000\n")
 	s.keys("C-c")
 	s.types("stty echo; clear; echo $n")
@@ -257,4 +258,61 @@ func TestKeptNoLonger(t *testing.T) {
 			within(t, slack*(promised+tolerance+time.Second), "it has ended", func() bool { return processes(nap) == 0 })
 		})
 	}
+}
+
+// asRootLogin is a servtab whose ncu runs login(1).
+func asRootLogin(options string) string {
+	return "[[service]]\nname = \"ncu.%m\"\nexec = [\"ncu\"" + options + "]\nuser = \"root\"\n"
+}
+
+// secret is how shadow(5) has the password "secret".
+const secret = "$6$dnet$f2lFojYSGLVbxtXRo9dxl50ZVSw3uZOsE8PcH4qxasR9ypclQWNIoTQsdVlwyFWpRs9JDDXWVS01Dq0UpMh3t1"
+
+// login(1) asks for a name and a password: not where all could read them, unless that is allowed on purpose.
+func TestNcuLogin(t *testing.T) {
+	t.Run("refused", func(t *testing.T) {
+		l := withAlice(t, asRootLogin(""), "grumpy", "doc")
+		s := newScreen(t, l.Machine("grumpy"))
+		s.types("ncu doc; echo status $?")
+		s.shows("ncu: doc: refused: login there asks for a password, and links are not sealed", "status 255")
+		if err := l.Machine("doc").WaitLog("refused: login there asks", bound); err != nil {
+			t.Error(err)
+		}
+		idle(t, l.Machines()...)
+	})
+	t.Run("allowed", func(t *testing.T) {
+		l := withAlice(t, asRootLogin(`, "--allow-open"`), "grumpy", "doc")
+		grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
+		need(t, doc, "login")
+		write(t, doc, "/root/shadow", "alice:"+secret+":19000:0:99999:7:::\n")
+		sh(t, doc, "cat /root/shadow >>/etc/shadow; touch /run/utmp; rm -rf /tmp/alice/.local")
+		s := newScreen(t, grumpy)
+		s.types("ncu doc; echo status $?")
+		s.shows("doc login:")
+		s.types("alice")
+		s.shows("Password:")
+		s.types("wrong")
+		s.shows("Login incorrect")
+		s.keys("Enter", "~", ".")
+		s.shows("status 255")
+		s.clears("here$")
+		s.types("ncu -l alice doc; echo status $?")
+		s.shows("Password:")
+		s.types("secret")
+		s.ends("there$")
+		if strings.Contains(s.text(), "secret") {
+			t.Error("the password was shown")
+		}
+		s.types("id -un; tty")
+		s.shows("alice\n/dev/pts/")
+		// who(1) names the user and the calling machine, as long as the session lasts.
+		who := func() string { return sh(t, doc, "who /run/utmp | tr -s ' '") }
+		if got := who(); !strings.HasPrefix(got, "alice pts/") || !strings.HasSuffix(got, "(grumpy)\n") {
+			t.Errorf("who says %q", got)
+		}
+		s.types("exit")
+		s.shows("status 0")
+		eventually(t, "who has forgotten the session", func() bool { return who() == "" })
+		idle(t, l.Machines()...)
+	})
 }

@@ -83,6 +83,13 @@ func (s *screen) ends(line string) {
 	})
 }
 
+// clears empties the screen but for the prompt, so that what is shown next is new.
+func (s *screen) clears(prompt string) {
+	s.t.Helper()
+	s.types("clear")
+	s.comes("the screen is clear", func(text string) bool { return strings.TrimSpace(text) == prompt })
+}
+
 func (s *screen) comes(what string, is func(text string) bool) {
 	s.t.Helper()
 	defer func() {
