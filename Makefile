@@ -101,6 +101,11 @@ install:
 	for page in */*.[1-8]; do \
 		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; \
 	done
+	for tool in rx ncu; do \
+		install -D -m 644 $$tool/$$tool.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$tool; \
+		install -D -m 644 $$tool/_$$tool $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$tool; \
+		install -D -m 644 $$tool/$$tool.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$tool.fish; \
+	done
 
 clean:
 	rm -rf bin
