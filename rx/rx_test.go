@@ -11,6 +11,7 @@ import (
 
 	"dnet/circuit"
 	"dnet/circuit/circuittest"
+	"dnet/session"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -21,7 +22,14 @@ const gorace = "atexit_sleep_ms=0"
 func TestMain(m *testing.M) {
 	// The race detector would wait a second at the end of every process.
 	os.Setenv("GORACE", gorace)
-	testscript.Main(m, map[string]func(){"rx": main})
+	testscript.Main(m, map[string]func(){"rx": main, "wiped": wiped})
+}
+
+// wiped is a program that wipes its second argument, and prints what can be seen of all then.
+func wiped() {
+	session.WipeArgs(os.Args[2])
+	p, _ := os.ReadFile("/proc/self/cmdline")
+	os.Stdout.Write(p)
 }
 
 // ways are the two kinds of circuit: joined as on one machine, relayed as between two.

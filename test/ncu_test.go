@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"dnet/circuit"
 	"dnet/test/lab"
 )
 
@@ -315,4 +316,79 @@ func TestNcuLogin(t *testing.T) {
 		eventually(t, "who has forgotten the session", func() bool { return who() == "" })
 		idle(t, l.Machines()...)
 	})
+}
+
+// garbledMessages are what a client may say that is no ncu: octets of Q datagrams, typed from protocol.md 7.
+var garbledMessages = []string{
+	"\x08", "\x08\x00\x18", "\x0c", "\x0c\x00", "\x0b\x00", "\x0d\x1b", "\x09\x00", "\x0e", "\xff\xff", "\x00", "\x01\x01", "\x04\x00", "\x05why",
+	"\x0a\x01" + "0123456789abcdef" + "\x00\x00\x00\x00\x00\x00\x00\x00",
+}
+
+// Whatever a client says, the server takes no harm, and no session or process stays.
+func TestNcuGarbled(t *testing.T) {
+	l := withAlice(t, alices(""), "grumpy", "doc")
+	grumpy := l.Machine("grumpy")
+	begin := func(t *testing.T) *circuit.Conn {
+		t.Helper()
+		c, err := dial(t, grumpy, "ncu.doc", circuit.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.WriteDatagram([]byte("\x01\x01\x84\x00\x00\x00\x08\x00\x18\x00\x50\x00\x00\x00\x00"), circuit.Q)
+		return c
+	}
+	// until reads until the server has shown a text, or says why it does not.
+	until := func(c *circuit.Conn, text string) (shown, failed string) {
+		for !strings.Contains(shown, text) {
+			octets, bits, err := c.Next()
+			switch {
+			case err != nil:
+				return shown, err.Error()
+			case bits&circuit.Q == 0:
+				shown += string(octets)
+			case len(octets) > 0 && octets[0] == 5:
+				return shown, string(octets[1:])
+			}
+		}
+		return shown, ""
+	}
+	t.Run("junk", func(t *testing.T) {
+		c := begin(t)
+		for _, junk := range garbledMessages {
+			c.WriteDatagram([]byte(junk), circuit.Q)
+		}
+		c.Interrupt([]byte("KILL"))
+		c.WriteDatagram([]byte("echo still $((6*7))\n"), 0)
+		if shown, failed := until(c, "still 42"); failed != "" {
+			t.Errorf("%q after %q", failed, shown)
+		}
+	})
+	for what, say := range map[string]func(c *circuit.Conn){
+		"taken what was not sent": func(c *circuit.Conn) {
+			c.WriteDatagram([]byte("\x0c\x00\x00\x00\x00\x7f\xff\xff\xff"), circuit.Q)
+		},
+		"more typed than a window": func(c *circuit.Conn) {
+			for range 64 {
+				c.WriteDatagram(make([]byte, 60000), 0)
+			}
+		},
+		"an endless message": func(c *circuit.Conn) {
+			for range 9 {
+				c.WriteDatagram(make([]byte, 60000), circuit.Q|circuit.M)
+			}
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c := begin(t)
+			nap := nap()
+			c.WriteDatagram([]byte("exec "+nap+"\n"), 0)
+			eventually(t, "it sleeps", func() bool { return processes(nap) == 1 })
+			say(c)
+			if _, failed := until(c, "nothing of the kind"); failed == "" {
+				t.Error("it was taken")
+			}
+			within(t, slack*2*time.Second, "it has ended", func() bool { return processes(nap) == 0 })
+		})
+	}
+	idle(t, l.Machines()...)
 }
