@@ -103,22 +103,16 @@ func (h *holder) write(p []byte) error {
 
 // show reads what the program shows until its terminal is nobody's any more.
 func (h *holder) show() {
-	go func() {
-		<-h.process.Exited
-		h.process.Terminal.SetReadDeadline(time.Now().Add(session.Drain))
-	}()
 	p := make([]byte, maxPiece)
 	for {
-		n, err := h.process.Terminal.Read(p)
-		if n > 0 {
-			h.mu.Lock()
-			h.screen.Note(p[:n])
-			h.mu.Unlock()
-			h.shown.add(p[:n])
-		}
+		n, err := h.process.ReadTerminal(p)
 		if err != nil {
 			break
 		}
+		h.mu.Lock()
+		h.screen.Note(p[:n])
+		h.mu.Unlock()
+		h.shown.add(p[:n])
 	}
 	<-h.process.Exited
 	status, name := h.process.Status()
@@ -133,15 +127,15 @@ func (h *holder) show() {
 // serve serves a client, from octet next of what is shown, until its circuit is gone. True: the program has ended,
 // and the client knows how.
 func (h *holder) serve(conn *circuit.Conn, r receiver, next uint64, again bool) bool {
+	h.mu.Lock()
 	turn, from, ok := h.shown.attach(next)
 	if !ok {
+		h.mu.Unlock()
 		fail(conn, errNumber)
 		return false
 	}
-	h.greet(conn, next, from, again)
-	h.mu.Lock()
 	before := h.conn
-	h.conn = conn
+	h.conn = conn // from now on nothing is taken from the circuit before
 	if h.timer != nil {
 		h.timer.Stop()
 	}
@@ -149,6 +143,7 @@ func (h *holder) serve(conn *circuit.Conn, r receiver, next uint64, again bool) 
 	if before != nil {
 		go fail(before, errors.New("the session was taken up by another ncu"))
 	}
+	h.greet(conn, next, from, again)
 	if again {
 		h.process.Redraw()
 	}
@@ -209,9 +204,7 @@ func (h *holder) receive(conn *circuit.Conn, r receiver) {
 		}
 		switch k {
 		case kindData:
-			if !h.typed.add(value) {
-				err = errNumber
-			}
+			err = h.take(conn, value)
 		case kindTaken:
 			if n, ok := parseNumbers(value, 1); ok {
 				err = h.shown.taken(n[0])
@@ -227,6 +220,16 @@ func (h *holder) receive(conn *circuit.Conn, r receiver) {
 			return
 		}
 	}
+}
+
+// take takes what was typed, unless another circuit has come: that brings it again.
+func (h *holder) take(conn *circuit.Conn, typed []byte) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conn == conn && !h.typed.add(typed) {
+		return errNumber
+	}
+	return nil
 }
 
 // lost is the end of a circuit. A client that closes it, or dies, ends the session; when a machine or the link between
@@ -247,9 +250,16 @@ func (h *holder) lost(conn *circuit.Conn, err error) {
 		h.end(fmt.Sprint("ended by the loss of the circuit: ", reason(err)))
 	default:
 		conn.Close()
-		h.timer = time.AfterFunc(h.kept, func() {
-			h.end(fmt.Sprintf("ended %v after the loss of the circuit: %v", h.kept, reason(err)))
-		})
+		h.timer = time.AfterFunc(h.kept, func() { h.late(reason(err)) })
+	}
+}
+
+// late ends a session that nobody has come back to.
+func (h *holder) late(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.conn == nil {
+		h.end(fmt.Sprintf("ended %v after the loss of the circuit: %v", h.kept, why))
 	}
 }
 

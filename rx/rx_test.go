@@ -42,7 +42,6 @@ func servant(t testing.TB, user string) func() *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { log.Close() })
 	return func() *exec.Cmd {
 		cmd := exec.Command("rx", "-B")
 		cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "SECRET=server", "SHELL=/bin/sh", "GORACE=" + gorace}

@@ -78,6 +78,9 @@ func (s *server) run() error {
 	outputs.Wait()
 	<-s.process.Exited
 	status, name := s.process.Status()
+	if s.process.Ended() {
+		select {} // hangUp is about to end this program: what it ended has no status of its own
+	}
 	s.audit.Write(session.Ended(status, name))
 	return s.conn.WriteDatagram(append(message(kindStatus, status), name...), circuit.Q)
 }
@@ -105,10 +108,7 @@ func (s *server) start(r start) error {
 	s.process, s.audit.Line = p, p.Line
 	if t := p.Terminal; t != nil {
 		s.stdin, s.stdout = newSink(t, s.conn, 0), newSource(t, s.conn, kindData)
-		go func() {
-			<-p.Exited
-			t.SetReadDeadline(time.Now().Add(session.Drain))
-		}()
+		s.stdout.read = p.ReadTerminal
 	} else {
 		s.stdin, s.stdout = newSink(p.Stdin, s.conn, 0), newSource(p.Stdout, s.conn, kindData)
 		s.stderr = newSource(p.Stderr, s.conn, kindStderr)

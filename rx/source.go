@@ -17,7 +17,8 @@ import (
 type source struct {
 	f    *os.File
 	conn *circuit.Conn
-	kind kind                // of its datagrams: kindData or kindStderr
+	kind kind // of its datagrams: kindData or kindStderr
+	read func([]byte) (int, error)
 	keys func([]byte) []byte // if set, takes escapes out of what is typed
 
 	mu     sync.Mutex
@@ -28,6 +29,7 @@ type source struct {
 
 func newSource(f *os.File, conn *circuit.Conn, k kind) *source {
 	s := &source{f: f, conn: conn, kind: k, credit: window}
+	s.read = func(p []byte) (int, error) { return readSome(f, p) }
 	s.more.L = &s.mu
 	return s
 }
@@ -41,7 +43,7 @@ func (s *source) run() error {
 		buf[0], head, bits = byte(s.kind), 1, circuit.Q
 	}
 	for {
-		n, err := readSome(s.f, buf[head:min(head+s.wait(), len(buf))])
+		n, err := s.read(buf[head:min(head+s.wait(), len(buf))])
 		if n > 0 && s.send(buf[:head+n], head, bits) != nil {
 			return nil
 		}

@@ -3,6 +3,7 @@ package session
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -41,10 +42,12 @@ type Process struct {
 	Line                  string        // its name, "pts/3"; "" without terminal
 	Exited                chan struct{} // closed when the program has exited; it is waited for by Status
 
+	drained int        // octets that ReadTerminal has read after its time
 	ending  sync.Mutex // held while End is at work: the program keeps its number until then
 	mu      sync.Mutex // guards the process group: it is not signalled once its number is given back
 	process *os.Process
 	reaped  bool
+	ended   bool
 }
 
 // Start starts a program on pipes, on a terminal if one is given. The kernel sends it SIGHUP when this process goes.
@@ -72,6 +75,9 @@ func Start(c Command, t *Terminal) (*Process, error) {
 	if err != nil {
 		p.closeOurs()
 		return nil, err
+	}
+	if t != nil {
+		go p.drainWhenExited()
 	}
 	return p, nil
 }
@@ -231,10 +237,18 @@ func (p *Process) End() bool {
 	if !p.signalSession(unix.SIGHUP) {
 		return false
 	}
+	p.ended = true
 	p.signalSession(unix.SIGCONT) // a stopped process does not notice otherwise
 	time.Sleep(KillDelay)
 	p.signalSession(unix.SIGKILL)
 	return true
+}
+
+// Ended tells whether End has ended the program. Status waits for that to be known.
+func (p *Process) Ended() bool {
+	p.ending.Lock()
+	defer p.ending.Unlock()
+	return p.ended
 }
 
 // signalSession signals the program's process group and all others of its session.
@@ -273,14 +287,32 @@ func members(session int) (pids []int) {
 	return pids
 }
 
-// Drain is how long the rest of the output of a terminal may take to be read when its program has exited:
-// others may hold the terminal for ever.
-const Drain = 200 * time.Millisecond
+// drainTime is how long the output of a terminal may take to come when its program has exited, and drainLimit how much
+// of it is read after that: more than a terminal holds. Others may have the terminal for ever.
+const (
+	drainTime  = 200 * time.Millisecond
+	drainLimit = 128 << 10
+)
 
-// EndOfTerminal tells whether an error of reading the terminal is its end: nobody has it open any more, or
-// it was drained.
-func EndOfTerminal(err error) bool {
-	return errors.Is(err, unix.EIO) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, os.ErrClosed)
+// drainWhenExited ends the wait for output a moment after the program has exited.
+func (p *Process) drainWhenExited() {
+	<-p.Exited
+	p.Terminal.SetReadDeadline(time.Now().Add(drainTime))
+}
+
+// ReadTerminal reads output of the terminal, at least one octet; io.EOF when nobody has it open any more, or a moment
+// after the program has exited. One goroutine may call it.
+func (p *Process) ReadTerminal(b []byte) (n int, err error) {
+	n, err = p.Terminal.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) && p.drained < drainLimit {
+		// What was there before the reader came back from its own waits.
+		p.control(func(fd int) { n, _ = unix.Read(fd, b) })
+		p.drained += max(n, 0)
+	}
+	if n > 0 {
+		return n, nil
+	}
+	return 0, io.EOF
 }
 
 // Redraw has the program in the foreground of the terminal paint its screen again, if it is one that does.
