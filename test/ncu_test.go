@@ -1,6 +1,7 @@
 package test
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -232,14 +233,75 @@ func TestTakenUpAgain(t *testing.T) {
 	s.shows("ncu: doc: the session goes on")
 	s.types("echo $((n + 1))")
 	s.shows("43\n")
-	// A second client takes it from the first, who is told.
-	other := newScreen(t, doc) // another machine has no token
-	other.types("ncu -r doc")
-	other.shows("ncu: doc: there is no session to take up again")
 	s.types("exit 3")
 	s.ends("here$")
 	s.types("echo status $?; ls -A ~/.local/state/dnet/ncu | wc -l")
 	s.shows("status 3\n0\n")
+	idle(t, l.Machines()...)
+}
+
+// resumed sends a resume, typed from protocol.md 7, and returns the first message of the answer and what is shown then.
+func resumed(t *testing.T, m *lab.Machine, token string) (kind byte, text string, c *circuit.Conn) {
+	t.Helper()
+	c, err := dial(t, m, "ncu.doc", circuit.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.WriteDatagram([]byte("\x0a\x01"+token+strings.Repeat("\xff", 8)), circuit.Q)
+	for {
+		octets, bits, err := c.Next()
+		if err != nil {
+			t.Fatalf("no answer: %v", err)
+		}
+		if bits&circuit.Q != 0 && len(octets) > 0 {
+			return octets[0], string(octets[1:]), c
+		}
+	}
+}
+
+// The token makes a session its holder's, who must be the user of the machine who began it; whoever had it is told.
+func TestTakenFromAnother(t *testing.T) {
+	l := withAlice(t, alices(""), "grumpy", "doc")
+	grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
+	s := newScreen(t, grumpy)
+	s.types("ncu doc; echo status $?")
+	s.ends("there$")
+	s.types("n=$((6*7))")
+	text := sh(t, grumpy, "cat .local/state/dnet/ncu/doc.*; ls -ld .local/state/dnet/ncu .local/state/dnet/ncu/* | cut -c1-10")
+	if !strings.HasSuffix(text, "\ndrwx------\n-rw-------\n") {
+		t.Errorf("the token is not for one's own eyes: %q", text)
+	}
+	octets, err := hex.DecodeString(text[:32])
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := string(octets)
+	const none = "there is no such session any more"
+	if kind, text, _ := resumed(t, doc, token); kind != 5 || text != none {
+		t.Errorf("from another machine: %d %q", kind, text)
+	}
+	if kind, text, _ := resumed(t, grumpy, token[:15]+string([]byte{token[15] ^ 1})); kind != 5 || text != none {
+		t.Errorf("with another token: %d %q", kind, text)
+	}
+	s.types("echo $((n + 1))")
+	s.shows("43\n")
+	// The same user, with the token.
+	kind, _, c := resumed(t, grumpy, token)
+	if kind != 11 {
+		t.Fatalf("the answer is %d", kind)
+	}
+	s.shows("ncu: doc: the session was taken up by another ncu", "status 255")
+	c.WriteDatagram([]byte("echo $((n + 2))\r"), 0)
+	for shown := ""; !strings.Contains(shown, "44\r\n"); {
+		octets, bits, err := c.Next()
+		if err != nil {
+			t.Fatalf("%v after %q", err, shown)
+		}
+		if bits&circuit.Q == 0 {
+			shown += string(octets)
+		}
+	}
+	c.Close()
 	idle(t, l.Machines()...)
 }
 
