@@ -86,8 +86,8 @@ func (c *client) begin(r request) (receiver, error) {
 	if err != nil {
 		return receiver{}, err
 	}
-	s := start{variables: session.Variables(true), user: r.user, terminal: *c.local.Terminal()}
-	if err := conn.WriteDatagram(s.append(nil), circuit.Q); err != nil {
+	s := session.Request{Variables: session.Variables(true), User: r.user, Terminal: c.local.Terminal()}
+	if err := conn.WriteDatagram(appendStart(nil, s), circuit.Q); err != nil {
 		return receiver{}, err
 	}
 	turn, _, _ := c.typed.attach(0)

@@ -88,7 +88,7 @@ func parseArgs(args []string) (request, error) {
 	}
 	r.machine = args[0]
 	if i := strings.LastIndexByte(r.machine, '@'); i >= 0 {
-		if err := r.setUser(r.machine[:i]); err != nil {
+		if err := session.ParseUser(&r.user, r.machine[:i]); err != nil {
 			return r, err
 		}
 		r.machine = r.machine[i+1:]
@@ -139,7 +139,7 @@ func (r *request) option(option string, args []string) ([]string, error) {
 func (r *request) value(name, value string) error {
 	switch name {
 	case "-l":
-		return r.setUser(value)
+		return session.ParseUser(&r.user, value)
 	case "-e":
 		char, ok := session.ParseEscape(value)
 		if !ok {
@@ -156,22 +156,6 @@ func (r *request) value(name, value string) error {
 		}
 		r.keep = d
 	}
-	return nil
-}
-
-func (r *request) setUser(user string) error {
-	if name, _, ok := strings.Cut(user, ":"); ok {
-		err := fmt.Errorf("%.*s: passwords need sealed links, which this version does not have", session.MaxUser, name)
-		session.WipeArgs(user)
-		return err
-	}
-	if !isUser(user) {
-		return fmt.Errorf("%.40q is not the name of a user", user)
-	}
-	if r.user != "" && r.user != user {
-		return fmt.Errorf("two users, %s and %s", r.user, user)
-	}
-	r.user = user
 	return nil
 }
 

@@ -80,16 +80,16 @@ func answer(t *testing.T, d *circuittest.Door, service string, octets []byte, bi
 // TestRefused: a client that is no ncu is told why, and nothing is started.
 func TestRefused(t *testing.T) {
 	d := moon(t)
-	good := start{terminal: session.Terminal{Size: session.Size{Rows: 24, Cols: 80}}}
+	good := session.Request{Terminal: &session.Terminal{Size: session.Size{Rows: 24, Cols: 80}}}
 	other := good
-	other.user = "alice"
+	other.User = "alice"
 	for what, row := range map[string]struct {
 		service string
 		octets  []byte
 		bits    circuit.Bits
 		want    string
 	}{
-		"no user in servtab":      {"ncu.nouser", good.append(nil), circuit.Q, "refused: servtab.toml there names no user for ncu.nouser"},
+		"no user in servtab":      {"ncu.nouser", appendStart(nil, good), circuit.Q, "refused: servtab.toml there names no user for ncu.nouser"},
 		"keys at once":            {"ncu.moon", []byte("ls\r"), 0, "first message has type 0, not 1"},
 		"another message":         {"ncu.moon", message(kindSize, 0, 24, 0, 80, 0, 0, 0, 0), circuit.Q, "first message has type 8, not 1"},
 		"another version":         {"ncu.moon", message(kindStart, 2), circuit.Q, "another version of ncu"},
@@ -106,7 +106,7 @@ func TestRefused(t *testing.T) {
 	if os.Getuid() == 0 {
 		want = "refused: login there asks for a password, and links are not sealed"
 	}
-	if got := answer(t, d, "ncu.moon", other.append(nil), circuit.Q); !strings.Contains(got, want) {
+	if got := answer(t, d, "ncu.moon", appendStart(nil, other), circuit.Q); !strings.Contains(got, want) {
 		t.Errorf("as alice: %q, want %q", got, want)
 	}
 }

@@ -51,91 +51,21 @@ const (
 
 type token [tokenLength]byte
 
-// start asks for a new session.
-//
-//	version 1 | TLVs: type 1 | length 4 | value
-//
-// An unknown type with the top bit set refuses the message, another unknown type is skipped.
-type start struct {
-	variables []string // NAME=VALUE
-	user      string   // whose session it is to be; empty: whoever's the server's sessions are
-	terminal  session.Terminal
+// appendStart writes the whole Q datagram that asks for a new session: version 1 | TLVs.
+func appendStart(dst []byte, s session.Request) []byte {
+	return s.AppendTLVs(append(dst, byte(kindStart), protocolVersion))
 }
-
-const (
-	tlvVariable = 2
-	tlvUser     = 0x83
-	tlvTerminal = 0x84
-	tlvCritical = 0x80
-)
-
-// append writes the whole Q datagram, with its type.
-func (s start) append(dst []byte) []byte {
-	dst = append(dst, byte(kindStart), protocolVersion)
-	for _, v := range s.variables {
-		dst = appendTLV(dst, tlvVariable, v)
-	}
-	if s.user != "" {
-		dst = appendTLV(dst, tlvUser, s.user)
-	}
-	return appendTLV(dst, tlvTerminal, string(append(s.terminal.Size.Append(nil), s.terminal.Modes...)))
-}
-
-func appendTLV(dst []byte, kind byte, value string) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, kind), uint32(len(value)))
-	return append(dst, value...)
-}
-
-var errCutShort = errors.New("the client's request is cut short")
 
 // parseStart reads the value of a start, its type taken off. Variables that no server would pass on are left out.
-func parseStart(b []byte) (s start, err error) {
+func parseStart(b []byte) (s session.Request, err error) {
 	if len(b) == 0 || b[0] != protocolVersion {
 		return s, fmt.Errorf("the client speaks another version of ncu than %d", protocolVersion)
 	}
-	terminal := false
-	for b = b[1:]; len(b) > 0; {
-		if len(b) < 5 || uint64(binary.BigEndian.Uint32(b[1:])) > uint64(len(b)-5) {
-			return s, errCutShort
-		}
-		kind, n := b[0], binary.BigEndian.Uint32(b[1:])
-		value := b[5 : 5+n]
-		b = b[5+n:]
-		switch {
-		case kind == tlvVariable:
-			if v := string(value); session.Passed(v) && len(s.variables) < session.MaxVariables {
-				s.variables = append(s.variables, v)
-			}
-		case kind == tlvUser:
-			if s.user != "" || !isUser(string(value)) {
-				return s, fmt.Errorf("the client's user is not one name of at most %d octets", session.MaxUser)
-			}
-			s.user = string(value)
-		case kind == tlvTerminal:
-			size, ok := session.ParseSize(value)
-			if !ok || terminal || len(value) > session.SizeLength+session.MaxModes {
-				return s, errors.New("the client's terminal is not described as one")
-			}
-			s.terminal, terminal = session.Terminal{Size: size, Modes: append([]byte(nil), value[session.SizeLength:]...)}, true
-		case kind&tlvCritical != 0:
-			return s, fmt.Errorf("the client asks for something that this version of ncu does not know (%02x)", kind)
-		}
+	err = s.ParseTLVs(b[1:], func(byte, []byte) (bool, error) { return false, nil })
+	if err == nil && s.Terminal == nil {
+		err = errors.New("the client has no terminal")
 	}
-	if !terminal {
-		return s, errors.New("the client has no terminal")
-	}
-	return s, nil
-}
-
-// isUser tells whether a text can be the name of a user: login(1) takes it as an argument.
-func isUser(name string) bool {
-	for i, c := range []byte(name) {
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_'
-		if !letter && (i == 0 || (c < '0' || c > '9') && c != '-' && c != '.' && c != '@' && c != '$') {
-			return false
-		}
-	}
-	return name != "" && len(name) <= session.MaxUser
+	return s, err
 }
 
 // resume asks for a session that was lost.
@@ -158,7 +88,7 @@ func parseResume(b []byte) (r resume, err error) {
 		return r, fmt.Errorf("the client speaks another version of ncu than %d", protocolVersion)
 	}
 	if len(b) != resumeLength-1 {
-		return r, errCutShort
+		return r, errors.New("the client's request is cut short")
 	}
 	copy(r.token[:], b[1:])
 	r.next = binary.BigEndian.Uint64(b[1+tokenLength:])

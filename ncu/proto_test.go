@@ -23,9 +23,9 @@ var messages = []struct {
 	octets  string
 	written []byte
 }{
-	{"start: 24 by 80", "01 01 84 00000008 0018 0050 0000 0000", start{terminal: session.Terminal{Size: session.Size{Rows: 24, Cols: 80}}}.append(nil)},
+	{"start: 24 by 80", "01 01 84 00000008 0018 0050 0000 0000", appendStart(nil, session.Request{Terminal: &session.Terminal{Size: session.Size{Rows: 24, Cols: 80}}})},
 	{"start as alice", "01 01 83 00000005 616c696365 84 00000008 0018 0050 0000 0000",
-		start{user: "alice", terminal: session.Terminal{Size: session.Size{Rows: 24, Cols: 80}}}.append(nil)},
+		appendStart(nil, session.Request{User: "alice", Terminal: &session.Terminal{Size: session.Size{Rows: 24, Cols: 80}}})},
 	{"exit status 0", "04 00", message(kindStatus, 0)},
 	{"killed by SIGHUP", "04 81 485550", append(message(kindStatus, 129), "HUP"...)},
 	{"failed: why", "05 776879", append(message(kindFailed), "why"...)},
@@ -95,10 +95,10 @@ func TestEndlessMessage(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
-	s := start{variables: []string{"LANG=C", "TERM=xterm"}, user: "alice", terminal: session.Terminal{
+	s := session.Request{Variables: []string{"LANG=C", "TERM=xterm"}, User: "alice", Terminal: &session.Terminal{
 		Size: session.Size{Rows: 1, Cols: 2, X: 3, Y: 4}, Modes: octets(t, "35 00000001 00"),
 	}}
-	if got, err := parseStart(s.append(nil)[1:]); err != nil || !reflect.DeepEqual(got, s) {
+	if got, err := parseStart(appendStart(nil, s)[1:]); err != nil || !reflect.DeepEqual(got, s) {
 		t.Errorf("read as %+v, %v", got, err)
 	}
 	const terminal = " 84 00000008 0018005000000000"
@@ -125,23 +125,23 @@ func TestStart(t *testing.T) {
 			t.Errorf("%s: taken as %+v", why, s)
 		}
 	}
-	if s, err := parseStart(octets(t, "01"+terminal+"02 00000005 50415448 3d 7f 00000001 00")); err != nil || len(s.variables) > 0 {
+	if s, err := parseStart(octets(t, "01"+terminal+"02 00000005 50415448 3d 7f 00000001 00")); err != nil || len(s.Variables) > 0 {
 		t.Errorf("PATH, and a type that is skipped: %+v, %v", s, err)
 	}
 }
 
 func FuzzStart(f *testing.F) {
-	f.Add(start{variables: []string{"LANG=C"}, user: "alice", terminal: session.Terminal{Modes: []byte{53, 0, 0, 0, 1, 0}}}.append(nil)[1:])
+	f.Add(appendStart(nil, session.Request{Variables: []string{"LANG=C"}, User: "alice", Terminal: &session.Terminal{Modes: []byte{53, 0, 0, 0, 1, 0}}})[1:])
 	f.Fuzz(func(t *testing.T, value []byte) {
 		s, err := parseStart(value)
 		if err != nil {
 			return
 		}
-		if s.user != "" && !isUser(s.user) || len(s.variables) > session.MaxVariables || len(s.terminal.Modes) > session.MaxModes {
+		if s.User != "" && !session.IsUser(s.User) || len(s.Variables) > session.MaxVariables || len(s.Terminal.Modes) > session.MaxModes {
 			t.Fatalf("taken: %+v", s)
 		}
-		again, err := parseStart(s.append(nil)[1:])
-		if err != nil || !bytes.Equal(again.append(nil), s.append(nil)) {
+		again, err := parseStart(appendStart(nil, s)[1:])
+		if err != nil || !reflect.DeepEqual(again, s) {
 			t.Fatalf("%+v is read again as %+v, %v", s, again, err)
 		}
 	})

@@ -56,7 +56,7 @@ func (h *holder) begin(r request, conn *circuit.Conn) error {
 	if err != nil {
 		return err
 	}
-	if h.process, err = session.Start(c, &s.terminal); err != nil {
+	if h.process, err = session.Start(c, s.Terminal); err != nil {
 		return err
 	}
 	h.audit.Line = h.process.Line
@@ -65,24 +65,24 @@ func (h *holder) begin(r request, conn *circuit.Conn) error {
 }
 
 // command is what the session runs: as root login(1), which finds out who it is, as anybody else the user's shell.
-func command(r request, s start, peer circuit.Peer) (session.Command, error) {
+func command(r request, s session.Request, peer circuit.Peer) (session.Command, error) {
 	if os.Getuid() == 0 {
 		return login(r, s, peer)
 	}
-	if err := session.CheckUser(s.user); err != nil {
+	if err := session.CheckUser(s.User); err != nil {
 		return session.Command{}, err
 	}
 	shell := session.LoginShell()
 	return session.Command{
 		Path: shell,
 		Args: []string{"-" + filepath.Base(shell)}, // by which a shell knows that it is a login shell
-		Env:  session.Environment(os.Environ(), shell, s.variables),
+		Env:  session.Environment(os.Environ(), shell, s.Variables),
 		Dir:  session.Home(),
 	}, nil
 }
 
 // login is login(1), unless the password that it asks for would cross the network for all to see.
-func login(r request, s start, peer circuit.Peer) (c session.Command, err error) {
+func login(r request, s session.Request, peer circuit.Peer) (c session.Command, err error) {
 	switch mode := os.Getenv("DNET_MODE"); {
 	case mode == "pinned" || mode == "secret" || r.allowOpen:
 	default:
@@ -94,10 +94,10 @@ func login(r request, s start, peer circuit.Peer) (c session.Command, err error)
 		return c, errors.New("there is no login(1) there")
 	}
 	c = session.Command{Path: path, Args: []string{"login", "-h", peer.Machine}, Dir: "/"}
-	if s.user != "" {
-		c.Args = append(c.Args, s.user)
+	if s.User != "" {
+		c.Args = append(c.Args, s.User)
 	}
-	c.Env = session.Environment(os.Environ(), "/bin/sh", s.variables)
+	c.Env = session.Environment(os.Environ(), "/bin/sh", s.Variables)
 	return c, nil
 }
 

@@ -73,8 +73,6 @@ const (
 	maxParallel = 256
 )
 
-const passwords = "passwords need sealed links, which this version does not have"
-
 // parseArgs reads the command line. Options end at the machine's name: what follows is the command's.
 func parseArgs(args []string) (request, error) {
 	r := request{escape: '~', parallel: 16}
@@ -174,7 +172,7 @@ func (r *request) flag(name string) error {
 func (r *request) value(name, value string) error {
 	switch name {
 	case "l":
-		return r.setUser(value)
+		return session.ParseUser(&r.user, value)
 	case "e":
 		char, ok := session.ParseEscape(value)
 		if !ok {
@@ -195,23 +193,6 @@ func (r *request) value(name, value string) error {
 	return nil
 }
 
-// setUser takes USER of -l or before an @. Two different ones would leave open which is meant.
-func (r *request) setUser(user string) error {
-	if name, _, ok := strings.Cut(user, ":"); ok {
-		err := fmt.Errorf("%.*s: %s", session.MaxUser, name, passwords) // before the name is wiped too
-		session.WipeArgs(user)
-		return err
-	}
-	if user == "" || len(user) > session.MaxUser {
-		return fmt.Errorf("%.40q is not the name of a user", user)
-	}
-	if r.user != "" && r.user != user {
-		return fmt.Errorf("two users, %s and %s", r.user, user)
-	}
-	r.user = user
-	return nil
-}
-
 // operands takes the machines and the command.
 func (r *request) operands(args []string) error {
 	where := "all machines"
@@ -228,7 +209,7 @@ func (r *request) operands(args []string) error {
 			args = append([]string{first}, args...)
 		}
 		if i := strings.LastIndexByte(machine, '@'); i >= 0 {
-			if err := r.setUser(machine[:i]); err != nil {
+			if err := session.ParseUser(&r.user, machine[:i]); err != nil {
 				return err
 			}
 			machine = machine[i+1:]

@@ -78,6 +78,8 @@ func TestArgs(t *testing.T) {
 	}
 }
 
+const passwords = "passwords need sealed links, which this version does not have"
+
 // TestArgsRefused: with the reason that is given.
 func TestArgsRefused(t *testing.T) {
 	for line, want := range map[string]string{

@@ -55,8 +55,8 @@ func call(r request) int {
 
 // run runs r's command on a machine. The command has a terminal if terminal is set, like local if that is not nil.
 func run(r request, machine string, terminal bool, local *session.Local, stdout, stderr *os.File) outcome {
-	s := start{command: r.command, subsystem: r.subsystem, user: r.user, variables: session.Variables(terminal)}
-	s.variables = append(s.variables, r.variables...)
+	s := start{command: r.command, subsystem: r.subsystem}
+	s.User, s.Variables = r.user, append(session.Variables(terminal), r.variables...)
 	if s.subsystem == "" {
 		if err := checkCommand(s.command); err != nil {
 			return outcome{status: exitFailure, err: err}
@@ -75,7 +75,7 @@ func run(r request, machine string, terminal bool, local *session.Local, stdout,
 		stderr:   newSink(stderr, conn, 2),
 	}
 	if terminal {
-		s.terminal = c.openTerminal(r.escape)
+		s.Terminal = c.openTerminal(r.escape)
 	}
 	c.passSignals()
 	// An output that nobody reads is the command's business, as in a pipeline of one machine.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -51,52 +50,29 @@ const (
 	maxMessage = 512 << 10
 )
 
-// start asks for a command, or for a subsystem.
-//
-//	version 1 | TLVs: type 1 | length 4 | value
-//
-// An unknown type with the top bit set refuses the message, another unknown type is skipped.
+// start asks for a command, or for a subsystem: version 1 | TLVs.
 type start struct {
+	session.Request
 	command   string
-	variables []string          // NAME=VALUE
-	user      string            // whose session it is to be; empty: whoever's the server's sessions are
-	terminal  *session.Terminal // nil: pipes
-	subsystem string            // instead of a command
+	subsystem string // instead of a command
 }
 
 const (
 	tlvCommand   = 1
-	tlvVariable  = 2
-	tlvUser      = 0x83
-	tlvTerminal  = 0x84 // size 8 | modes as in RFC 4254, section 8
 	tlvSubsystem = 0x85
-	tlvCritical  = 0x80
 )
 
 // append writes the whole Q datagram, with its type.
 func (s start) append(dst []byte) []byte {
 	dst = append(dst, byte(kindStart), protocolVersion)
 	if s.command != "" {
-		dst = appendTLV(dst, tlvCommand, s.command)
+		dst = session.AppendTLV(dst, tlvCommand, s.command)
 	}
-	for _, v := range s.variables {
-		dst = appendTLV(dst, tlvVariable, v)
-	}
-	if s.user != "" {
-		dst = appendTLV(dst, tlvUser, s.user)
-	}
-	if t := s.terminal; t != nil {
-		dst = appendTLV(dst, tlvTerminal, string(append(t.Size.Append(nil), t.Modes...)))
-	}
+	dst = s.AppendTLVs(dst)
 	if s.subsystem != "" {
-		dst = appendTLV(dst, tlvSubsystem, s.subsystem)
+		dst = session.AppendTLV(dst, tlvSubsystem, s.subsystem)
 	}
 	return dst
-}
-
-func appendTLV(dst []byte, kind byte, value string) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, kind), uint32(len(value)))
-	return append(dst, value...)
 }
 
 // parseStart reads the value of a start, its type taken off. Variables that no server would pass on are
@@ -105,56 +81,35 @@ func parseStart(b []byte) (s start, err error) {
 	if len(b) == 0 || b[0] != protocolVersion {
 		return s, fmt.Errorf("the client speaks another version of rx than %d", protocolVersion)
 	}
-	for b = b[1:]; len(b) > 0; {
-		if len(b) < 5 || uint64(binary.BigEndian.Uint32(b[1:])) > uint64(len(b)-5) {
-			return s, errors.New("the client's request is cut short")
-		}
-		kind, n := b[0], binary.BigEndian.Uint32(b[1:])
-		if err := s.take(kind, b[5:5+n]); err != nil {
-			return s, err
-		}
-		b = b[5+n:]
+	if err := s.ParseTLVs(b[1:], s.take); err != nil {
+		return s, err
 	}
-	if s.subsystem != "" && s.command == "" {
-		return s, nil
-	}
-	if s.subsystem != "" {
+	switch {
+	case s.subsystem == "":
+		return s, checkCommand(s.command)
+	case s.command != "":
 		return s, errors.New("the client asks for a command and a subsystem")
 	}
-	return s, checkCommand(s.command)
+	return s, nil
 }
 
-// take takes one TLV.
-func (s *start) take(kind byte, value []byte) error {
-	switch {
-	case kind == tlvCommand && s.command != "":
-		return errors.New("the client asks for two commands")
-	case kind == tlvCommand:
+// take takes a TLV that is rx's own.
+func (s *start) take(kind byte, value []byte) (known bool, err error) {
+	switch kind {
+	case tlvCommand:
+		if s.command != "" {
+			return true, errors.New("the client asks for two commands")
+		}
 		s.command = string(value)
-	case kind == tlvVariable:
-		if v := string(value); session.Passed(v) && len(s.variables) < session.MaxVariables {
-			s.variables = append(s.variables, v)
-		}
-	case kind == tlvUser:
-		if s.user != "" || len(value) < 1 || len(value) > session.MaxUser {
-			return fmt.Errorf("the client's user is not one name of at most %d octets", session.MaxUser)
-		}
-		s.user = string(value)
-	case kind == tlvTerminal:
-		size, ok := session.ParseSize(value)
-		if !ok || s.terminal != nil || len(value) > session.SizeLength+session.MaxModes {
-			return errors.New("the client's terminal is not described as one")
-		}
-		s.terminal = &session.Terminal{Size: size, Modes: append([]byte(nil), value[session.SizeLength:]...)}
-	case kind == tlvSubsystem:
+	case tlvSubsystem:
 		if s.subsystem != "" || len(value) < 1 || len(value) > maxSubsystem {
-			return fmt.Errorf("the client's subsystem is not one name of at most %d octets", maxSubsystem)
+			return true, fmt.Errorf("the client's subsystem is not one name of at most %d octets", maxSubsystem)
 		}
 		s.subsystem = string(value)
-	case kind&tlvCritical != 0:
-		return fmt.Errorf("the client asks for something that this version of rx does not know (%02x)", kind)
+	default:
+		return false, nil
 	}
-	return nil
+	return true, nil
 }
 
 func checkCommand(command string) error {

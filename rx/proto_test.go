@@ -123,7 +123,7 @@ func TestPieces(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
-	s := start{command: "ls", variables: []string{"LANG=C", "LC_ALL=de_DE.UTF-8", "GIT_PROTOCOL=version=2"}}
+	s := start{command: "ls", Request: session.Request{Variables: []string{"LANG=C", "LC_ALL=de_DE.UTF-8", "GIT_PROTOCOL=version=2"}}}
 	b := s.append([]byte{0xa5})
 	want := octets(t, "a5 01 01 01 00000002 6c73 02 00000006 4c414e473d43 02 00000012 4c435f414c4c3d64655f44452e5554462d38 02 00000016"+
 		hex.EncodeToString([]byte("GIT_PROTOCOL=version=2")))
@@ -133,9 +133,9 @@ func TestStart(t *testing.T) {
 	if got, err := parseStart(b[2:]); err != nil || !reflect.DeepEqual(got, s) {
 		t.Errorf("read as %#v, %v", got, err)
 	}
-	s = start{command: "vi", user: "alice", terminal: &session.Terminal{
+	s = start{command: "vi", Request: session.Request{User: "alice", Terminal: &session.Terminal{
 		Size: session.Size{Rows: 24, Cols: 80}, Modes: octets(t, "35 00000001 00"),
-	}}
+	}}}
 	b = s.append(nil)
 	want = octets(t, "01 01 01 00000002 7669 83 00000005 616c696365 84 0000000e 0018 0050 0000 0000 35 00000001 00")
 	if got, err := parseStart(b[1:]); !bytes.Equal(b, want) || err != nil || !reflect.DeepEqual(got, s) {
@@ -219,10 +219,10 @@ func FuzzReceive(f *testing.F) {
 
 // FuzzStart: what is taken keeps its meaning when written again; only what is skipped is lost.
 func FuzzStart(f *testing.F) {
-	f.Add(start{command: "ls -l", variables: []string{"LANG=C"}}.append(nil)[1:])
+	f.Add(start{command: "ls -l", Request: session.Request{Variables: []string{"LANG=C"}}}.append(nil)[1:])
 	f.Add([]byte("\x01\x01\x00\x00\x00\x02ls\x7f\x00\x00\x00\x00"))
-	f.Add(start{subsystem: "sftp", user: "alice"}.append(nil)[1:])
-	f.Add(start{command: "top", terminal: &session.Terminal{Modes: []byte{53, 0, 0, 0, 1, 0}}}.append(nil)[1:])
+	f.Add(start{subsystem: "sftp", Request: session.Request{User: "alice"}}.append(nil)[1:])
+	f.Add(start{command: "top", Request: session.Request{Terminal: &session.Terminal{Modes: []byte{53, 0, 0, 0, 1, 0}}}}.append(nil)[1:])
 	f.Fuzz(checkStart)
 }
 
@@ -231,8 +231,8 @@ func checkStart(t *testing.T, value []byte) {
 	if err != nil {
 		return
 	}
-	if s.subsystem == "" && checkCommand(s.command) != nil || len(s.variables) > session.MaxVariables {
-		t.Fatalf("taken: %d octets of command, %d variables", len(s.command), len(s.variables))
+	if s.subsystem == "" && checkCommand(s.command) != nil || len(s.Variables) > session.MaxVariables {
+		t.Fatalf("taken: %d octets of command, %d variables", len(s.command), len(s.Variables))
 	}
 	again, err := parseStart(s.append(nil)[1:])
 	if err != nil || !reflect.DeepEqual(s, again) {

@@ -61,7 +61,7 @@ func (s *server) run() error {
 		return err
 	}
 	s.audit.What = request.command + request.subsystem
-	if err := session.CheckUser(request.user); err != nil {
+	if err := session.CheckUser(request.User); err != nil {
 		return err
 	}
 	if err := s.start(request); err != nil {
@@ -91,7 +91,7 @@ func (s *server) start(r start) error {
 	c := session.Command{
 		Path: shell,
 		Args: []string{filepath.Base(shell), "-c", r.command},
-		Env:  session.Environment(os.Environ(), shell, r.variables),
+		Env:  session.Environment(os.Environ(), shell, r.Variables),
 		Dir:  session.Home(),
 	}
 	if r.subsystem != "" {
@@ -101,7 +101,7 @@ func (s *server) start(r start) error {
 		}
 		c.Path, c.Args = path, []string{filepath.Base(path)}
 	}
-	p, err := session.Start(c, r.terminal)
+	p, err := session.Start(c, r.Terminal)
 	if err != nil {
 		return err
 	}

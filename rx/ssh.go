@@ -96,7 +96,7 @@ func (r *request) sshOption(option string) error {
 	}
 	switch key {
 	case "user":
-		return r.setUser(value)
+		return session.ParseUser(&r.user, value)
 	case "escapechar":
 		return r.value("e", value)
 	case "stdinnull":

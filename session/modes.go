@@ -12,8 +12,8 @@ import (
 //	rows 2 | columns 2 | width 2 | height 2
 type Size struct{ Rows, Cols, X, Y uint16 }
 
-// SizeLength is how many octets a Size has.
-const SizeLength = 8
+// sizeLength is how many octets a Size has.
+const sizeLength = 8
 
 // Append writes the 8 octets.
 func (s Size) Append(dst []byte) []byte {
@@ -25,7 +25,7 @@ func (s Size) Append(dst []byte) []byte {
 
 // ParseSize reads the first 8 octets of b; false when there are fewer.
 func ParseSize(b []byte) (s Size, ok bool) {
-	if len(b) < SizeLength {
+	if len(b) < sizeLength {
 		return s, false
 	}
 	at := func(i int) uint16 { return binary.BigEndian.Uint16(b[i:]) }

@@ -142,6 +142,3 @@ type userError struct{ wanted, mine string }
 func (e *userError) Error() string {
 	return "refused: sessions there are " + e.mine + "'s: " + e.wanted + " cannot be had in this version"
 }
-
-// MaxUser bounds the name of a user (useradd(8)).
-const MaxUser = 32
