@@ -37,6 +37,8 @@ const (
 	// window is how many octets of each direction may have been sent that are not taken at the other end. They are kept
 	// to be sent again on another circuit.
 	window = 256 << 10
+	// history is how many of the octets that were taken are kept for a client that has no past.
+	history = 16 << 10
 	// maxPiece is how much is read, and sent, at a time.
 	maxPiece = 16 << 10
 	// takenStep is how often that is told. It must be well below window.

@@ -5,16 +5,17 @@ import (
 	"sync"
 )
 
-// outbox has the octets of one direction, from the first that the other end has not taken. They can be sent again, on
-// another circuit.
+// outbox has the octets of one direction, from the first that the other end has not taken, and a few before that for one
+// who has no past. They can be sent again, on another circuit.
 //
-//	      base               sent              end
-//	taken  |  sent, not taken  |  not yet sent  |
+//	base            done              sent               end
+//	 | taken, history | sent, not taken |  not yet sent  |
 type outbox struct {
 	mu     sync.Mutex
 	change sync.Cond
-	octets []byte // from base to end, at most window
+	octets []byte // from base to end, at most window after done
 	base   uint64
+	done   uint64
 	sent   uint64
 	turn   int  // of circuits: whoever sends for an earlier one stops; 0: there is none
 	last   int  // the latest turn
@@ -32,10 +33,11 @@ func (o *outbox) add(p []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(p) > 0 {
-		for len(o.octets) >= window {
+		room := func() int { return window - (len(o.octets) - int(o.done-o.base)) }
+		for room() <= 0 {
 			o.change.Wait()
 		}
-		n := min(len(p), window-len(o.octets))
+		n := min(len(p), room())
 		o.octets = append(o.octets, p[:n]...)
 		p = p[n:]
 		o.change.Broadcast()
@@ -70,7 +72,7 @@ func (o *outbox) attach(next uint64) (turn int, from uint64, ok bool) {
 func (o *outbox) renumber(next uint64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.octets, o.base, o.sent = o.octets[:0], next, next
+	o.octets, o.base, o.done, o.sent = o.octets[:0], next, next, next
 }
 
 // detach ends a turn.
@@ -98,15 +100,21 @@ func (o *outbox) next(turn int, p []byte) int {
 
 var errNumber = errors.New("a number that cannot be: the other end does not keep to the protocol")
 
-// taken drops what the other end has taken, the octets before number n.
+// taken notes that the other end has taken the octets before number n, and drops them but for the latest.
 func (o *outbox) taken(n uint64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if n < o.base || n > o.sent {
+	switch {
+	case n < o.base || n > o.sent:
 		return errNumber
+	case n <= o.done: // one who has no past begins before it
+		return nil
 	}
-	o.octets = o.octets[:copy(o.octets, o.octets[n-o.base:])]
-	o.base = n
+	o.done = n
+	if old := int(n-o.base) - history; old > 0 {
+		o.octets = o.octets[:copy(o.octets, o.octets[old:])]
+		o.base += uint64(old)
+	}
 	o.change.Broadcast()
 	return nil
 }

@@ -68,31 +68,33 @@ func TestStreamOverLostCircuits(t *testing.T) {
 	}
 }
 
-// TestOutboxNumbers: numbers that cannot be are refused.
+// TestOutboxNumbers: numbers that cannot be are refused; what was taken is kept for a while.
 func TestOutboxNumbers(t *testing.T) {
+	const k = 1000
 	o := newOutbox()
-	o.add(make([]byte, 100))
+	o.add(make([]byte, 100*k))
 	turn, _, _ := o.attach(0)
-	if n := o.next(turn, make([]byte, 60)); n != 60 {
+	if n := o.next(turn, make([]byte, 60*k)); n != 60*k {
 		t.Fatalf("%d octets are sent", n)
 	}
-	for _, n := range []uint64{61, 100, 1 << 63, unseen} {
+	for _, n := range []uint64{60*k + 1, 100 * k, 1 << 63, unseen} {
 		if err := o.taken(n); !errors.Is(err, errNumber) {
-			t.Errorf("%d octets were sent and %d are said to be taken: %v", 60, n, err)
+			t.Errorf("%d octets were sent and %d are said to be taken: %v", 60*k, n, err)
 		}
 	}
-	if err := o.taken(50); err != nil {
+	if err := o.taken(50 * k); err != nil {
 		t.Error(err)
 	}
-	if err := o.taken(49); !errors.Is(err, errNumber) {
-		t.Errorf("fewer are taken than before: %v", err)
+	if err := o.taken(50*k - history - 1); !errors.Is(err, errNumber) {
+		t.Errorf("what is not kept any more is said to be taken: %v", err)
 	}
-	for next, want := range map[uint64]bool{49: false, 50: true, 60: true, 100: true, 101: false, 1 << 63: false} {
+	const first = 50*k - history
+	for next, want := range map[uint64]bool{first - 1: false, first: true, 60 * k: true, 100 * k: true, 100*k + 1: false, 1 << 63: false} {
 		if _, from, ok := o.attach(next); ok != want || ok && from != next {
 			t.Errorf("resumed at %d: %v", next, ok)
 		}
 	}
-	if _, from, ok := o.attach(unseen); !ok || from != 50 {
+	if _, from, ok := o.attach(unseen); !ok || from != first {
 		t.Errorf("somebody without a past begins at %d, %v", from, ok)
 	}
 	if n := o.next(turn, make([]byte, 1)); n != 0 {
