@@ -24,12 +24,15 @@ func TestDrivers(t *testing.T) {
 		lab.Need(t, "scp")
 		needSFTP(t, grumpy)
 		for _, protocol := range []string{"-s", "-O"} { // sftp, and scp's own
-			sh(t, grumpy, "scp "+protocol+" -q -S rx -rp src/sub src/big 'src/a name with  spaces' doc:/tmp/ && scp "+protocol+" -q -S rx root@doc:/tmp/big big")
-			if got := sh(t, doc, "cat /tmp/big | md5sum; cat '/tmp/a name with  spaces'; test -x /tmp/sub/run && test -d /tmp/sub/empty && rm -r /tmp/*"); got != sh(t, grumpy, "md5sum <big; printf x") {
-				t.Errorf("with %s there is %q", protocol, got)
+			dir := "by-scp" + protocol
+			sh(t, doc, "mkdir "+dir)
+			sh(t, grumpy, "scp "+protocol+" -q -S rx -rp src/sub src/big 'src/a name with  spaces' doc:"+dir+" && scp "+protocol+" -q -S rx root@doc:"+dir+"/big got"+protocol)
+			got := sh(t, doc, "cd "+dir+" && md5sum <big && cat 'a name with  spaces' && test -x sub/run && test -d sub/empty")
+			if want := sh(t, grumpy, "md5sum <src/big && cat 'src/a name with  spaces' && cmp src/big got"+protocol); got != want {
+				t.Errorf("with %s there is %q, want %q", protocol, got, want)
 			}
 		}
-		p := run(t, grumpy, "scp", "-S", "rx", "src/file", "bob@doc:/tmp/file")
+		p := run(t, grumpy, "scp", "-S", "rx", "src/file", "bob@doc:file")
 		if p.status() == 0 || !strings.Contains(p.stderr.String(), "rx: doc: refused: sessions there are root's: bob cannot be had") {
 			t.Errorf("as another user: status %d, %q", p.status(), &p.stderr)
 		}
