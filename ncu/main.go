@@ -93,6 +93,7 @@ func parseArgs(args []string) (request, error) {
 		}
 		r.machine = r.machine[i+1:]
 	}
+	r.machine = strings.ToLower(r.machine) // as netman has it, so that -r finds it again
 	if r.machine == "" {
 		return r, errors.New("no machine after the @ (ncu --help)")
 	}

@@ -161,6 +161,7 @@ func TestArgs(t *testing.T) {
 	for line, want := range map[string]request{
 		"moon":                      {machine: "moon"},
 		"-- moon":                   {machine: "moon"},
+		"MOON":                      {machine: "moon"},
 		"alice@moon":                {machine: "moon", user: "alice"},
 		"-l alice moon":             {machine: "moon", user: "alice"},
 		"-lalice alice@moon":        {machine: "moon", user: "alice"},

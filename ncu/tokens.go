@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,6 +41,7 @@ func saveToken(machine string, t token) (*tokenFile, error) {
 	if err != nil {
 		return nil, err
 	}
+	forgetOld(dir)
 	f, err := os.CreateTemp(dir, machine+".*")
 	if err != nil {
 		return nil, err
@@ -53,6 +55,20 @@ func saveToken(machine string, t token) (*tokenFile, error) {
 		return nil, err
 	}
 	return &tokenFile{f}, nil
+}
+
+// forgetOld removes the files of sessions that nobody keeps any more.
+func forgetOld(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		name := filepath.Join(dir, e.Name())
+		if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < maxKeep {
+			continue
+		}
+		if t, _, err := openToken(name); err == nil { // not one that an ncu has
+			t.forget()
+		}
+	}
 }
 
 // forget removes the file: the session is over.

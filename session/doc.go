@@ -12,8 +12,10 @@
 //	local.go     the terminal: raw, put right, stopped and continued, resized
 //	screen.go    what programs have switched on in it, so that it can be switched off
 //	escape.go    ~. and the like
+//	wipe.go      passwords among the arguments
 //
 // Between the two:
 //
-//	modes.go     a terminal's size and modes, as octets (protocol.md 6)
+//	request.go   what is asked for, as octets (protocol.md 6)
+//	modes.go     a terminal's size and modes in that
 package session

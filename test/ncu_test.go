@@ -84,6 +84,7 @@ func TestNcu(t *testing.T) {
 	s.types("fg")
 	s.keys("C-l")
 	s.ends("there$")
+	tmuxInNcu(t, s, doc)
 	s.types("clear; exit 7")
 	s.ends("here$")
 	s.types("echo status $?")
@@ -100,6 +101,19 @@ func TestNcu(t *testing.T) {
 		t.Error(err)
 	}
 	idle(t, l.Machines()...)
+}
+
+// tmuxInNcu runs tmux over there, in the terminal that is tmux's here.
+func tmuxInNcu(t *testing.T, s *screen, doc *lab.Machine) {
+	t.Helper()
+	s.types("tmux -u new-session 'echo tmux in tmux; read line; echo $line >file'")
+	s.shows("tmux in tmux")
+	s.types("grüße")
+	s.shows("[exited]")
+	s.ends("there$")
+	if got := sh(t, doc, "cat /tmp/alice/file"); got != "grüße\n" {
+		t.Errorf("tmux has written %q", got)
+	}
 }
 
 // The session ends with ~. and with the terminal, and leaves no process.
