@@ -106,9 +106,11 @@ func TestNcu(t *testing.T) {
 // tmuxInNcu runs tmux over there, in the terminal that is tmux's here.
 func tmuxInNcu(t *testing.T, s *screen, doc *lab.Machine) {
 	t.Helper()
-	s.types("tmux -u new-session 'echo tmux in tmux; read line; echo $line >file'")
+	s.types("tmux -u new-session 'echo tmux in tmux; while read line; do echo got $line; echo $line >file; done'")
 	s.shows("tmux in tmux")
 	s.types("grüße")
+	s.shows("got grüße") // so that tmux has had the answers to what it asks a terminal at first
+	s.keys("C-d")
 	s.shows("[exited]")
 	s.ends("there$")
 	if got := sh(t, doc, "cat /tmp/alice/file"); got != "grüße\n" {
