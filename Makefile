@@ -5,7 +5,7 @@
 #
 # The parts of `make test` are targets too: tidy vet vuln unit fuzz sim machines demo-test.
 
-COMMANDS = netman rx
+COMMANDS = netman rx ncu
 GO       = go
 PREFIX   = /usr/local
 SEEDS    = 500
@@ -120,6 +120,11 @@ install:
 	install -D -m 644 netman/netphys.py $(DESTDIR)$(PREFIX)/share/dnet/netphys.py
 	for page in */*.[1-8]; do \
 		install -D -m 644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/}"; \
+	done
+	for tool in rx ncu; do \
+		install -D -m 644 $$tool/$$tool.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$tool; \
+		install -D -m 644 $$tool/_$$tool $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$tool; \
+		install -D -m 644 $$tool/$$tool.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$tool.fish; \
 	done
 
 clean:

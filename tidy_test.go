@@ -34,13 +34,15 @@ var policy = map[string]string{
 	"ether":               "github.com/mdlayher/packet golang.org/x/net golang.org/x/sys",
 	"circuit":             "x25 golang.org/x/sys",
 	"circuit/circuittest": "circuit x25 golang.org/x/sys",
+	"session":             "circuit github.com/creack/pty golang.org/x/sys",
 
 	// Commands.
 	"netman": "* circuit ether netman/fusedev netman/hdlc netman/rawcall netman/names netman/node netman/seal netman/trust x25 " +
 		"github.com/BurntSushi/toml github.com/elastic/go-seccomp-bpf github.com/spf13/cobra golang.org/x/sys",
 	"netman/fusedev": "github.com/hanwen/go-fuse golang.org/x/sys",
 	"netman/rawcall": "golang.org/x/sys",
-	"rx":             "* circuit golang.org/x/sys",
+	"rx":             "* circuit session golang.org/x/sys",
+	"ncu":            "* circuit session golang.org/x/sys",
 
 	// Tests with real processes.
 	"test":         "circuit ether x25 test/lab golang.org/x/sys",

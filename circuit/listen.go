@@ -222,16 +222,26 @@ func Inherited() (*Conn, error) {
 		unix.Close(data)
 		return nil, fmt.Errorf("%s: %w", os.DevNull, err)
 	}
-	ctl, err := newFile(controlFd, "circuit control")
-	if err != nil {
-		unix.Close(data)
-		return nil, err
-	}
-	peer := Peer{
+	return Adopt(data, controlFd, InheritedPeer())
+}
+
+// InheritedPeer is what a transient server is told of its circuit by its environment.
+func InheritedPeer() Peer {
+	return Peer{
 		Service: os.Getenv("DNET_SERVICE"),
 		Machine: os.Getenv("DNET_PEER_MACHINE"),
 		User:    os.Getenv("DNET_PEER_USER"),
 		Stream:  os.Getenv("DNET_STREAM") == "1",
+	}
+}
+
+// Adopt makes a Conn of the two descriptors of a circuit that somebody has handed over, at the called end. It takes
+// them over, also when it fails. The one who was called must stay: netman takes its end for the circuit's.
+func Adopt(data, control int, peer Peer) (*Conn, error) {
+	ctl, err := newFile(control, "circuit control")
+	if err != nil {
+		unix.Close(data)
+		return nil, err
 	}
 	return newConn(data, ctl, peer, Addr(peer.Service))
 }

@@ -13,49 +13,73 @@ import (
 	"time"
 
 	"dnet/circuit"
+	"dnet/session"
 
 	"golang.org/x/sys/unix"
 )
 
 // client is one command that runs elsewhere.
 type client struct {
-	conn    *circuit.Conn
-	machine string
-	stdin   *source
-	stdout  *sink
-	stderr  *sink
+	conn     *circuit.Conn
+	machine  string
+	terminal *session.Local // of whoever sits here, nil unless the command has one too
+	escape   session.Escape
+	stdin    *source
+	stdout   *sink
+	stderr   *sink
 }
 
 // blockedOutput is how long after a signal an output that nobody reads may hold rx up.
 const blockedOutput = time.Second
 
-// call runs r.command on r.machine and returns the exit status.
+// outcome is how a command on one machine ended.
+type outcome struct {
+	status int
+	signal string // that killed it, such as TERM
+	err    error  // why there is no status of its own
+}
+
+// call runs a command on one machine and returns its exit status.
 func call(r request) int {
-	if err := checkCommand(r.command); err != nil {
-		say(r.machine, err)
-		return exitFailure
+	var local *session.Local
+	terminal := r.wantsTerminal()
+	if terminal {
+		local = session.OpenLocal(os.Stdin, os.Stdout)
 	}
-	conn, err := circuit.Dial(context.Background(), "rx."+r.machine, circuit.Options{})
+	o := run(r, r.machines[0], terminal, local, os.Stdout, os.Stderr)
+	if o.err != nil {
+		say(r.machines[0], o.err)
+	}
+	return o.status
+}
+
+// run runs r's command on a machine. The command has a terminal if terminal is set, like local if that is not nil.
+func run(r request, machine string, terminal bool, local *session.Local, stdout, stderr *os.File) outcome {
+	s := start{command: r.command, subsystem: r.subsystem}
+	s.User, s.Variables = r.user, append(session.Variables(terminal), r.variables...)
+	if s.subsystem == "" {
+		if err := checkCommand(s.command); err != nil {
+			return outcome{status: exitFailure, err: err}
+		}
+	}
+	conn, err := circuit.Dial(context.Background(), "rx."+machine, circuit.Options{})
 	if err != nil {
-		say(r.machine, reason(err))
-		return exitFailure
+		return outcome{status: exitFailure, err: reason(err)}
 	}
 	c := &client{
-		conn:    conn,
-		machine: r.machine,
-		stdin:   newSource(os.Stdin, conn, kindData),
-		stdout:  newSink(os.Stdout, conn, 1),
-		stderr:  newSink(os.Stderr, conn, 2),
+		conn:     conn,
+		machine:  machine,
+		terminal: local,
+		stdin:    newSource(os.Stdin, conn, kindData),
+		stdout:   newSink(stdout, conn, 1),
+		stderr:   newSink(stderr, conn, 2),
+	}
+	if terminal {
+		s.Terminal = c.openTerminal(r.escape)
 	}
 	c.passSignals()
 	// An output that nobody reads is the command's business, as in a pipeline of one machine.
 	signal.Ignore(unix.SIGPIPE)
-	s := start{command: r.command}
-	for _, v := range os.Environ() {
-		if passed(v) && len(s.variables) < maxVariables {
-			s.variables = append(s.variables, v)
-		}
-	}
 	var outputs sync.WaitGroup
 	outputs.Go(func() { c.write(c.stdout) })
 	outputs.Go(func() { c.write(c.stderr) })
@@ -67,15 +91,58 @@ func call(r request) int {
 			go c.input()
 		}
 	}
-	status, err := c.receive()
+	o := c.receive()
 	conn.Close()
 	c.stdout.end()
 	c.stderr.end()
 	outputs.Wait()
-	if err != nil {
-		say(r.machine, err)
+	if o.err != nil {
+		c.terminal.PutRight()
 	}
-	return status
+	c.terminal.Restore()
+	return o
+}
+
+// openTerminal says what the far terminal is to be like. The keys of ours go there from now on.
+func (c *client) openTerminal(escape byte) *session.Terminal {
+	if c.terminal == nil {
+		return &session.Terminal{}
+	}
+	t := c.terminal.Terminal()
+	c.escape.Char = escape
+	c.stdin.keys = c.keys
+	c.stdout.note = c.terminal.Note
+	c.terminal.Raw()
+	c.terminal.Watch(func(size session.Size) {
+		c.conn.WriteDatagram(size.Append(message(kindSize)), circuit.Q)
+	})
+	return t
+}
+
+// keys acts on escapes in what was typed, and returns the rest.
+func (c *client) keys(typed []byte) (send []byte) {
+	for len(typed) > 0 {
+		octets, action, rest := c.escape.Next(typed)
+		send, typed = append(send, octets...), rest
+		switch action {
+		case session.Disconnect:
+			c.terminal.PutRight()
+			say(c.machine, "connection closed")
+			c.exit(exitFailure)
+		case session.Suspend:
+			c.terminal.Stop()
+		case session.Help:
+			os.Stderr.WriteString(session.EscapeHelp(c.escape.Char))
+		}
+	}
+	return send
+}
+
+// exit ends rx from wherever it is; the server ends the command when the circuit is gone.
+func (c *client) exit(status int) {
+	c.terminal.Restore()
+	c.conn.Close()
+	os.Exit(status)
 }
 
 // reason is err without the addresses that package net puts before it.
@@ -103,6 +170,9 @@ func (c *client) passSignals() {
 					c.conn.Interrupt([]byte(name))
 					c.endIfBlocked(number)
 				}
+				if number == s && s == unix.SIGHUP && c.terminal != nil { // there is nobody at the terminal any more
+					c.exit(128 + int(unix.SIGHUP))
+				}
 			}
 		}
 	}()
@@ -116,14 +186,14 @@ func (c *client) endIfBlocked(s syscall.Signal) {
 		go func() {
 			for !output.stands(blockedOutput) {
 			}
-			os.Exit(128 + int(s))
+			c.exit(128 + int(s))
 		}()
 	}
 }
 
-// receive takes what the server sends, and returns the command's exit status. Until one has come, the
+// receive takes what the server sends, up to the command's exit status. Until one has come, the
 // connection counts as lost. It never waits for an output.
-func (c *client) receive() (status int, err error) {
+func (c *client) receive() outcome {
 	r := receiver{next: c.conn.Next}
 	for {
 		k, value, err := r.receive()
@@ -131,7 +201,7 @@ func (c *client) receive() (status int, err error) {
 			err = errors.New("it ended without an exit status")
 		}
 		if err != nil {
-			return exitFailure, fmt.Errorf("lost connection: %w", reason(err))
+			return outcome{status: exitFailure, err: fmt.Errorf("lost connection: %w", reason(err))}
 		}
 		within := true
 		switch k {
@@ -144,14 +214,14 @@ func (c *client) receive() (status int, err error) {
 				c.stdin.grant(octets)
 			}
 		case kindFailed:
-			return exitFailure, errors.New(string(value))
+			return outcome{status: exitFailure, err: errors.New(string(value))}
 		case kindStatus:
 			if len(value) > 0 {
-				return int(value[0]), nil
+				return outcome{status: int(value[0]), signal: string(value[1:])}
 			}
 		}
 		if !within {
-			return exitFailure, errors.New("lost connection: more output than credit")
+			return outcome{status: exitFailure, err: errors.New("lost connection: more output than credit")}
 		}
 	}
 }
@@ -163,8 +233,9 @@ func (c *client) write(output *sink) {
 	if errors.Is(err, syscall.EPIPE) {
 		c.conn.WriteDatagram(message(kindClosed, output.number), circuit.Q)
 	} else if err != nil {
+		c.terminal.Restore()
 		say(err)
-		os.Exit(exitFailure)
+		c.exit(exitFailure)
 	}
 }
 

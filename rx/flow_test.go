@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -288,4 +289,23 @@ func TestFlowAllocates(t *testing.T) {
 	if n > 0 {
 		t.Errorf("%v allocations for a datagram", n)
 	}
+}
+
+// TestTerminalDrained: what a terminal still has when its program has exited comes, however late it is read.
+func TestTerminalDrained(t *testing.T) {
+	eachWay(t, func(t *testing.T, d *circuittest.Door) {
+		const more = 2000
+		pid := filepath.Join(t.TempDir(), "pid")
+		cmd := rx(t, d, "-tt", "moon", "stty raw; echo $$ >"+pid+"; head -c "+strconv.Itoa(window+more)+" /dev/zero; exit 3")
+		read := afterFirst(t, cmd)
+		shell := pidIn(t, pid)
+		eventually(t, "the end of the command", func() bool { return gone(shell) })
+		rx(t, d, "moon", "sleep 0.3").Run() // longer than a terminal that is read is waited for
+		if out := read(); len(out) != window+more {
+			t.Errorf("%d octets come, want %d", len(out), window+more)
+		}
+		if status := exitStatus(cmd.Wait()); status != 3 {
+			t.Errorf("exit status %d", status)
+		}
+	})
 }

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"syscall"
 
 	"dnet/circuit"
+	"dnet/session"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +29,8 @@ const (
 	kindFailed kind = 5 // to the client, the last: why there is no exit status
 	kindCredit kind = 6 // of what the other sends: input or output (0, 1 or 2) 1 | 4, so many octets more may be sent
 	kindClosed kind = 7 // to the server: 1, nobody reads this output (1 or 2) any more
-	// 8 to 15 are for terminals: window size, modes.
+	kindSize   kind = 8 // to the server: the terminal has another size now
+	// 9 to 15 are reserved.
 )
 
 const (
@@ -43,42 +43,36 @@ const (
 	// maxPiece is how much is read, and written, at a time.
 	maxPiece = 60 << 10
 	// maxCommand is what Linux takes as one argument (MAX_ARG_STRLEN), without its NUL.
-	maxCommand   = 128<<10 - 1
-	maxVariables = 64
-	maxVariable  = 4096
+	maxCommand = 128<<10 - 1
+	// maxSubsystem bounds the name of a subsystem.
+	maxSubsystem = 32
 	// maxMessage bounds a message of several pieces: a start with everything that it may have.
 	maxMessage = 512 << 10
 )
 
-// start asks for a command.
-//
-//	version 1 | TLVs: type 1 | length 4 | value      1 command   2 variable, NAME=VALUE
-//
-// An unknown type with the top bit set refuses the message, another unknown type is skipped.
+// start asks for a command, or for a subsystem: version 1 | TLVs.
 type start struct {
+	session.Request
 	command   string
-	variables []string // NAME=VALUE
+	subsystem string // instead of a command
 }
 
 const (
-	tlvCommand  = 1
-	tlvVariable = 2
-	tlvCritical = 0x80
+	tlvCommand   = 1
+	tlvSubsystem = 0x85
 )
 
 // append writes the whole Q datagram, with its type.
 func (s start) append(dst []byte) []byte {
 	dst = append(dst, byte(kindStart), protocolVersion)
-	dst = appendTLV(dst, tlvCommand, s.command)
-	for _, v := range s.variables {
-		dst = appendTLV(dst, tlvVariable, v)
+	if s.command != "" {
+		dst = session.AppendTLV(dst, tlvCommand, s.command)
+	}
+	dst = s.AppendTLVs(dst)
+	if s.subsystem != "" {
+		dst = session.AppendTLV(dst, tlvSubsystem, s.subsystem)
 	}
 	return dst
-}
-
-func appendTLV(dst []byte, kind byte, value string) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, kind), uint32(len(value)))
-	return append(dst, value...)
 }
 
 // parseStart reads the value of a start, its type taken off. Variables that no server would pass on are
@@ -87,27 +81,35 @@ func parseStart(b []byte) (s start, err error) {
 	if len(b) == 0 || b[0] != protocolVersion {
 		return s, fmt.Errorf("the client speaks another version of rx than %d", protocolVersion)
 	}
-	for b = b[1:]; len(b) > 0; {
-		if len(b) < 5 || uint64(binary.BigEndian.Uint32(b[1:])) > uint64(len(b)-5) {
-			return s, errors.New("the client's request is cut short")
-		}
-		kind, n := b[0], binary.BigEndian.Uint32(b[1:])
-		value := string(b[5 : 5+n])
-		b = b[5+n:]
-		switch {
-		case kind == tlvCommand && s.command != "":
-			return s, errors.New("the client asks for two commands")
-		case kind == tlvCommand:
-			s.command = value
-		case kind == tlvVariable:
-			if passed(value) && len(s.variables) < maxVariables {
-				s.variables = append(s.variables, value)
-			}
-		case kind&tlvCritical != 0:
-			return s, fmt.Errorf("the client asks for something that this version of rx does not know (%02x)", kind)
-		}
+	if err := s.ParseTLVs(b[1:], s.take); err != nil {
+		return s, err
 	}
-	return s, checkCommand(s.command)
+	switch {
+	case s.subsystem == "":
+		return s, checkCommand(s.command)
+	case s.command != "":
+		return s, errors.New("the client asks for a command and a subsystem")
+	}
+	return s, nil
+}
+
+// take takes a TLV that is rx's own.
+func (s *start) take(kind byte, value []byte) (known bool, err error) {
+	switch kind {
+	case tlvCommand:
+		if s.command != "" {
+			return true, errors.New("the client asks for two commands")
+		}
+		s.command = string(value)
+	case tlvSubsystem:
+		if s.subsystem != "" || len(value) < 1 || len(value) > maxSubsystem {
+			return true, fmt.Errorf("the client's subsystem is not one name of at most %d octets", maxSubsystem)
+		}
+		s.subsystem = string(value)
+	default:
+		return false, nil
+	}
+	return true, nil
 }
 
 func checkCommand(command string) error {
@@ -120,19 +122,6 @@ func checkCommand(command string) error {
 		return errors.New("a command with a NUL")
 	}
 	return nil
-}
-
-// passed tells whether a client's variable goes into the command's environment: the language, and
-// what git asks for. Both ends keep to the list.
-func passed(variable string) bool {
-	name, value, ok := strings.Cut(variable, "=")
-	if !ok || len(variable) > maxVariable || strings.Contains(value, "\x00") {
-		return false
-	}
-	if category, isLC := strings.CutPrefix(name, "LC_"); isLC {
-		return category != "" && strings.Trim(category, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") == ""
-	}
-	return slices.Contains([]string{"LANG", "LANGUAGE", "GIT_PROTOCOL"}, name)
 }
 
 // message writes a Q datagram.

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"dnet/circuit"
+	"dnet/session"
 )
 
 // messages is typed from protocol.md 6: the octets of each Q datagram and what they mean.
@@ -34,6 +35,7 @@ var messages = []struct {
 	{"credit for 196608 octets of error output", "06 02 00030000", kindCredit, "\x02\x00\x03\x00\x00"},
 	{"nobody reads the output", "07 01", kindClosed, "\x01"},
 	{"nobody reads the error output", "07 02", kindClosed, "\x02"},
+	{"the terminal has 24 rows and 80 columns now", "08 0018 0050 0000 0000", kindSize, "\x00\x18\x00\x50\x00\x00\x00\x00"},
 }
 
 func octets(t testing.TB, s string) []byte {
@@ -121,7 +123,7 @@ func TestPieces(t *testing.T) {
 }
 
 func TestStart(t *testing.T) {
-	s := start{command: "ls", variables: []string{"LANG=C", "LC_ALL=de_DE.UTF-8", "GIT_PROTOCOL=version=2"}}
+	s := start{command: "ls", Request: session.Request{Variables: []string{"LANG=C", "LC_ALL=de_DE.UTF-8", "GIT_PROTOCOL=version=2"}}}
 	b := s.append([]byte{0xa5})
 	want := octets(t, "a5 01 01 01 00000002 6c73 02 00000006 4c414e473d43 02 00000012 4c435f414c4c3d64655f44452e5554462d38 02 00000016"+
 		hex.EncodeToString([]byte("GIT_PROTOCOL=version=2")))
@@ -130,6 +132,20 @@ func TestStart(t *testing.T) {
 	}
 	if got, err := parseStart(b[2:]); err != nil || !reflect.DeepEqual(got, s) {
 		t.Errorf("read as %#v, %v", got, err)
+	}
+	s = start{command: "vi", Request: session.Request{User: "alice", Terminal: &session.Terminal{
+		Size: session.Size{Rows: 24, Cols: 80}, Modes: octets(t, "35 00000001 00"),
+	}}}
+	b = s.append(nil)
+	want = octets(t, "01 01 01 00000002 7669 83 00000005 616c696365 84 0000000e 0018 0050 0000 0000 35 00000001 00")
+	if got, err := parseStart(b[1:]); !bytes.Equal(b, want) || err != nil || !reflect.DeepEqual(got, s) {
+		t.Errorf("with a terminal: written as\n%x, want\n%x; read as %#v, %v", b, want, got, err)
+	}
+	s = start{subsystem: "sftp"}
+	b = s.append([]byte{0xa5})
+	want = octets(t, "a5 01 01 85 00000004 73667470")
+	if got, err := parseStart(b[2:]); !bytes.Equal(b, want) || err != nil || !reflect.DeepEqual(got, s) {
+		t.Errorf("a subsystem: written as\n%x, want\n%x; read as %#v, %v", b, want, got, err)
 	}
 	skipped := append(slices.Clone(b[2:]), octets(t, "7f 00000001 00")...)
 	if got, err := parseStart(skipped); err != nil || !reflect.DeepEqual(got, s) {
@@ -148,25 +164,22 @@ func TestStartRefused(t *testing.T) {
 		"a type without length": "01 01 000000",
 		"a length beyond":       "01 01 00000002 61",
 		"a length far beyond":   "01 01 ffffffff 61",
-		"a critical type":       "01 01 00000001 61 83 00000000",
+		"a critical type":       "01 01 00000001 61 ff 00000000",
+		"two users":             "01 01 00000001 61 83 00000001 62 83 00000001 62",
+		"no user":               "01 01 00000001 61 83 00000000",
+		"a long user":           "01 01 00000001 61 83 00000021" + strings.Repeat("61", 33),
+		"half a size":           "01 01 00000001 61 84 00000007 00180050000000",
+		"two terminals":         "01 01 00000001 61 84 00000008 0018005000000000 84 00000008 0018005000000000",
+		"endless modes":         "01 01 00000001 61 84 00000325" + strings.Repeat("61", 0x325),
+		"a command and sftp":    "01 01 00000001 61 85 00000004 73667470",
+		"two subsystems":        "01 85 00000001 61 85 00000001 61",
+		"a long subsystem":      "01 85 00000021" + strings.Repeat("61", 33),
 		"octets after the last": "01 01 00000001 61 00",
 		"only a skipped type":   "01 7f 00000001 00",
 		"too long":              "01 01 00020000" + strings.Repeat("61", 0x20000),
 	} {
 		if s, err := parseStart(octets(t, value)); err == nil {
 			t.Errorf("%s: taken as %.40q", why, s.command)
-		}
-	}
-}
-
-func TestPassed(t *testing.T) {
-	for v, want := range map[string]bool{
-		"LANG=C": true, "LANGUAGE=de:en": true, "LC_ALL=C": true, "LC_TIME=": true, "GIT_PROTOCOL=version=2": true,
-		"LANG": false, "PATH=/tmp": false, "LD_PRELOAD=/tmp/x.so": false, "LC_=x": false, "LC_A B=x": false, "LC_all=x": false,
-		"LANG=a\x00b": false, "": false, "=": false, "LANG=" + strings.Repeat("x", maxVariable): false, "BASH_ENV=x": false,
-	} {
-		if got := passed(v); got != want {
-			t.Errorf("%.20q: passed on %v", v, got)
 		}
 	}
 }
@@ -206,8 +219,10 @@ func FuzzReceive(f *testing.F) {
 
 // FuzzStart: what is taken keeps its meaning when written again; only what is skipped is lost.
 func FuzzStart(f *testing.F) {
-	f.Add(start{command: "ls -l", variables: []string{"LANG=C"}}.append(nil)[1:])
+	f.Add(start{command: "ls -l", Request: session.Request{Variables: []string{"LANG=C"}}}.append(nil)[1:])
 	f.Add([]byte("\x01\x01\x00\x00\x00\x02ls\x7f\x00\x00\x00\x00"))
+	f.Add(start{subsystem: "sftp", Request: session.Request{User: "alice"}}.append(nil)[1:])
+	f.Add(start{command: "top", Request: session.Request{Terminal: &session.Terminal{Modes: []byte{53, 0, 0, 0, 1, 0}}}}.append(nil)[1:])
 	f.Fuzz(checkStart)
 }
 
@@ -216,36 +231,12 @@ func checkStart(t *testing.T, value []byte) {
 	if err != nil {
 		return
 	}
-	if checkCommand(s.command) != nil || len(s.variables) > maxVariables {
-		t.Fatalf("taken: %d octets of command, %d variables", len(s.command), len(s.variables))
+	if s.subsystem == "" && checkCommand(s.command) != nil || len(s.Variables) > session.MaxVariables {
+		t.Fatalf("taken: %d octets of command, %d variables", len(s.command), len(s.Variables))
 	}
 	again, err := parseStart(s.append(nil)[1:])
 	if err != nil || !reflect.DeepEqual(s, again) {
 		t.Fatalf("%#v is read again as %#v, %v", s, again, err)
-	}
-}
-
-func TestArgs(t *testing.T) {
-	for line, want := range map[string]request{
-		"moon uptime":          {machine: "moon", command: "uptime"},
-		"moon! uptime":         {machine: "moon", command: "uptime"},
-		"moon!uptime":          {machine: "moon", command: "uptime"},
-		"moon!uptime -p":       {machine: "moon", command: "uptime -p"},
-		"moon ls -l -n --help": {machine: "moon", command: "ls -l -n --help"},
-		"-n moon ! x":          {machine: "moon", command: "! x", noInput: true},
-		"-- moon -x":           {machine: "moon", command: "-x"},
-		"moon a!b":             {machine: "moon", command: "a!b"},
-		"moon!a!b":             {machine: "moon", command: "a!b"},
-		"-B":                   {serve: true},
-	} {
-		if got, err := parseArgs(strings.Fields(line)); err != nil || got != want {
-			t.Errorf("rx %s: %+v, %v", line, got, err)
-		}
-	}
-	for _, line := range []string{"", "moon", "moon!", "!ls", "-x moon ls", "-nn moon ls", "-B x", "- moon ls", "--"} {
-		if got, err := parseArgs(strings.Fields(line)); err == nil {
-			t.Errorf("rx %s was taken: %+v", line, got)
-		}
 	}
 }
 
@@ -263,31 +254,6 @@ func TestCredit(t *testing.T) {
 		if _, _, ok := parseCredit([]byte(value)); ok {
 			t.Errorf("%x is taken as credit", value)
 		}
-	}
-}
-
-func TestPasswdShell(t *testing.T) {
-	const passwd = "root:x:0:0:root:/root:/bin/bash\nalice:x:1000:1000::/home/alice:/bin/zsh\n" +
-		"short:x:1000\nalso:x:1000:1000::/home/also:/bin/fish\n"
-	for _, want := range []struct {
-		uid         int
-		name, shell string
-	}{{0, "root", "/bin/bash"}, {1000, "alice", "/bin/zsh"}, {1000, "also", "/bin/fish"}, {1000, "nobody", "/bin/zsh"}, {7, "x", ""}} {
-		if got := passwdShell(strings.NewReader(passwd), want.uid, want.name); got != want.shell {
-			t.Errorf("uid %d, name %s: %q, want %q", want.uid, want.name, got, want.shell)
-		}
-	}
-}
-
-func TestEnvironment(t *testing.T) {
-	own := []string{"HOME=/h", "PATH=/p", "SECRET=x", "DNET_USER=u", "LANG=C", "DNET_DOOR=/d", "NOTIFY_SOCKET=/n"}
-	got := environment(own, "/bin/sh", []string{"LANG=de_DE"})
-	want := []string{"PATH=/p", "HOME=/h", "LANG=de_DE", "DNET_DOOR=/d", "SHELL=/bin/sh"}
-	if !slices.Equal(got, want) {
-		t.Errorf("environment %q, want %q", got, want)
-	}
-	if got := environment(nil, "/bin/sh", nil); !slices.Equal(got, []string{"PATH=" + defaultPath, "SHELL=/bin/sh"}) {
-		t.Errorf("with nothing of its own: %q", got)
 	}
 }
 

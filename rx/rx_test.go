@@ -5,11 +5,13 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 
 	"dnet/circuit"
 	"dnet/circuit/circuittest"
+	"dnet/session"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -20,7 +22,14 @@ const gorace = "atexit_sleep_ms=0"
 func TestMain(m *testing.M) {
 	// The race detector would wait a second at the end of every process.
 	os.Setenv("GORACE", gorace)
-	testscript.Main(m, map[string]func(){"rx": main})
+	testscript.Main(m, map[string]func(){"rx": main, "wiped": wiped})
+}
+
+// wiped is a program that wipes its second argument, and prints what can be seen of all then.
+func wiped() {
+	session.WipeArgs(os.Args[2])
+	p, _ := os.ReadFile("/proc/self/cmdline")
+	os.Stdout.Write(p)
 }
 
 // ways are the two kinds of circuit: joined as on one machine, relayed as between two.
@@ -29,9 +38,14 @@ var ways = map[string]func(testing.TB) *circuittest.Door{"joined": circuittest.N
 // servant is what netman would start for rx.moon.
 func servant(t testing.TB, user string) func() *exec.Cmd {
 	home := t.TempDir()
+	log, err := os.OpenFile(filepath.Join(home, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
 	return func() *exec.Cmd {
 		cmd := exec.Command("rx", "-B")
 		cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "SECRET=server", "SHELL=/bin/sh", "GORACE=" + gorace}
+		cmd.Stderr = log // netman's
 		if user != "" {
 			cmd.Env = append(cmd.Env, "DNET_USER="+user)
 		}

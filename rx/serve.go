@@ -2,33 +2,28 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"dnet/circuit"
+	"dnet/session"
 
 	"golang.org/x/sys/unix"
 )
 
-// killDelay is what a command whose client has gone has between SIGHUP and SIGKILL.
-const killDelay = time.Second
-
 // server runs one command for one client.
 type server struct {
-	conn   *circuit.Conn
-	stdin  *sink
-	stdout *source
-	stderr *source
-
-	mu      sync.Mutex // guards the process group: it is not signalled once its number is given back
-	process *os.Process
-	reaped  bool
+	conn    *circuit.Conn
+	process *session.Process
+	audit   session.Audit
+	stdin   *sink
+	stdout  *source
+	stderr  *source // nil with a terminal, which has one output
 }
 
 // serve is `rx -B`: one call, from netman. Its exit status is of no use to anybody.
@@ -38,9 +33,10 @@ func serve() int {
 		say("-B", err)
 		return exitFailure
 	}
-	s := &server{conn: conn}
+	s := &server{conn: conn, audit: session.Audit{Tool: "rx", Peer: conn.Peer, Began: time.Now()}}
 	if err := s.run(); err != nil {
 		conn.WriteDatagram(append(message(kindFailed), circuit.CutText(err.Error())...), circuit.Q)
+		s.audit.Write(err.Error())
 	}
 	conn.Close()
 	return 0
@@ -67,8 +63,11 @@ func (s *server) run() error {
 	if err != nil {
 		return err
 	}
-	exited, err := s.start(request)
-	if err != nil {
+	s.audit.What = request.command + request.subsystem
+	if err := session.CheckUser(request.User); err != nil {
+		return err
+	}
+	if err := s.start(request); err != nil {
 		return err
 	}
 	go s.receive(r)
@@ -76,61 +75,73 @@ func (s *server) run() error {
 	go s.hangUpOnSignals()
 	var outputs sync.WaitGroup
 	outputs.Go(func() { s.send(s.stdout) })
-	outputs.Go(func() { s.send(s.stderr) })
+	if s.stderr != nil {
+		outputs.Go(func() { s.send(s.stderr) })
+	}
 	outputs.Wait()
-	<-exited
-	return s.conn.WriteDatagram(message(kindStatus, s.status()...), circuit.Q)
+	<-s.process.Exited
+	status, name := s.process.Status()
+	if s.process.Ended() {
+		select {} // hangUp is about to end this program: what it ended has no status of its own
+	}
+	s.audit.Write(session.Ended(status, name))
+	return s.conn.WriteDatagram(append(message(kindStatus, status), name...), circuit.Q)
 }
 
-// start starts the login shell with the command in a session and process group of its own. The channel
-// is closed when it has exited; it is not waited for then, so that its number stays its own.
-func (s *server) start(request start) (exited chan struct{}, err error) {
-	shell := loginShell()
-	attr := &os.ProcAttr{
-		Dir: "/",
-		Env: environment(os.Environ(), shell, request.variables),
-		Sys: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGHUP},
+// start starts the login shell with the command, or the program of the subsystem.
+func (s *server) start(r start) error {
+	shell := session.LoginShell()
+	c := session.Command{
+		Path: shell,
+		Args: []string{filepath.Base(shell), "-c", r.command},
+		Env:  session.Environment(os.Environ(), shell, r.Variables),
+		Dir:  session.Home(),
 	}
-	if home := os.Getenv("HOME"); isDirectory(home) {
-		attr.Dir = home
-	}
-	var ours [3]*os.File
-	for i := range ours {
-		r, w, err := os.Pipe()
+	if r.subsystem != "" {
+		path, err := findSubsystem(r.subsystem)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if i == 0 {
-			r, w = w, r
-		}
-		ours[i], attr.Files = r, append(attr.Files, w)
-		defer w.Close()
+		c.Path, c.Args = path, []string{filepath.Base(path)}
 	}
-	s.stdin = newSink(ours[0], s.conn, 0)
-	s.stdout, s.stderr = newSource(ours[1], s.conn, kindData), newSource(ours[2], s.conn, kindStderr)
-	started := make(chan error)
-	exited = make(chan struct{})
-	go func() {
-		// Pdeathsig is the death of this thread: it is locked, and ends with the program.
-		runtime.LockOSThread()
-		p, err := os.StartProcess(shell, []string{filepath.Base(shell), "-c", request.command}, attr)
-		s.process = p
-		started <- err
-		if err == nil {
-			for unix.Waitid(unix.P_PID, p.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-			}
-			close(exited)
-		}
-		select {}
-	}()
-	if err := <-started; err != nil {
-		return nil, err
+	p, err := session.Start(c, r.Terminal)
+	if err != nil {
+		return err
+	}
+	s.process, s.audit.Line = p, p.Line
+	if t := p.Terminal; t != nil {
+		s.stdin, s.stdout = newSink(t, s.conn, 0), newSource(t, s.conn, kindData)
+		s.stdout.read = p.ReadTerminal
+	} else {
+		s.stdin, s.stdout = newSink(p.Stdin, s.conn, 0), newSource(p.Stdout, s.conn, kindData)
+		s.stderr = newSource(p.Stderr, s.conn, kindStderr)
 	}
 	go func() {
 		s.stdin.run()
-		ours[0].Close()
+		p.EndOfInput(s.stdin.last != '\n')
 	}()
-	return exited, nil
+	return nil
+}
+
+// subsystems are programs that are asked for by another name than their own, and where they are.
+var subsystems = map[string][]string{
+	"sftp": {
+		"sftp-server", "/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server",
+		"/usr/libexec/sftp-server", "/usr/lib/sftp-server", "/usr/libexec/ssh/sftp-server",
+	},
+}
+
+func findSubsystem(name string) (string, error) {
+	programs, ok := subsystems[name]
+	if !ok {
+		return "", fmt.Errorf("no subsystem %q there", name)
+	}
+	for _, program := range programs {
+		if path, err := exec.LookPath(program); err == nil && filepath.IsAbs(path) {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("subsystem %s: no %s there (on Debian it is in the package openssh-sftp-server)", name, programs[0])
 }
 
 // send sends what the command writes on one output, until all have closed it who hold it, as sshd does,
@@ -151,24 +162,6 @@ func (s *server) output(number byte) *source {
 	return nil
 }
 
-// status waits for the command, which has exited: its exit status, 128+n and the signal's name when
-// signal n killed it.
-func (s *server) status() []byte {
-	s.mu.Lock()
-	s.reaped = true
-	s.mu.Unlock()
-	state, err := s.process.Wait()
-	if err != nil {
-		return []byte{exitFailure}
-	}
-	w := state.Sys().(syscall.WaitStatus)
-	if w.Signaled() {
-		name := strings.TrimPrefix(unix.SignalName(w.Signal()), "SIG")
-		return append([]byte{byte(128 + w.Signal())}, name...)
-	}
-	return []byte{byte(w.ExitStatus())}
-}
-
 // receive takes what the client sends. It never waits for the command, so that it sees the end of
 // the circuit at once: then the command ends too.
 func (s *server) receive(r *receiver) {
@@ -176,11 +169,11 @@ func (s *server) receive(r *receiver) {
 		k, value, err := r.receive()
 		switch {
 		case err != nil:
-			s.hangUp()
+			s.hangUp(lost(err))
 		case k == kindData:
 			if !s.stdin.add(value) {
 				s.conn.WriteDatagram(append(message(kindFailed), "more input than credit"...), circuit.Q)
-				s.hangUp()
+				s.hangUp("more input than credit")
 			}
 		case k == kindEnd:
 			s.stdin.end()
@@ -190,15 +183,27 @@ func (s *server) receive(r *receiver) {
 			}
 		case k == kindClosed && len(value) == 1 && s.output(value[0]) != nil:
 			s.output(value[0]).close()
+		case k == kindSize:
+			if size, ok := session.ParseSize(value); ok {
+				s.process.Resize(size)
+			}
 		}
 	}
+}
+
+// lost says how a circuit ended, for the log.
+func lost(err error) string {
+	if err == io.EOF {
+		return "ended by the client"
+	}
+	return fmt.Sprint("ended by the loss of the circuit: ", reason(err))
 }
 
 // passInterrupts gives the client's signals to the command's process group.
 func (s *server) passInterrupts() {
 	for name := range s.conn.Interrupts() {
 		if number, ok := signals[string(name)]; ok {
-			s.kill(number)
+			s.process.Signal(number)
 		}
 	}
 }
@@ -206,23 +211,14 @@ func (s *server) passInterrupts() {
 func (s *server) hangUpOnSignals() {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
-	<-caught
-	s.hangUp()
-}
-
-func (s *server) kill(number syscall.Signal) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.reaped && unix.Kill(-s.process.Pid, number) == nil
+	s.hangUp(fmt.Sprint("the server was ended: ", <-caught))
 }
 
 // hangUp ends the command whose client has gone, and this program, unless the command has ended by
 // itself.
-func (s *server) hangUp() {
-	if s.kill(unix.SIGHUP) {
-		s.kill(unix.SIGCONT) // a stopped process does not notice otherwise
-		time.Sleep(killDelay)
-		s.kill(unix.SIGKILL)
+func (s *server) hangUp(why string) {
+	if s.process.End() {
+		s.audit.Write(why)
 		os.Exit(exitFailure) // netman tells the client, if there still is one, that its server died
 	}
 	select {} // run is about to end

@@ -18,7 +18,9 @@ import (
 type sink struct {
 	f      *os.File
 	conn   *circuit.Conn
-	number byte // of the descriptor, as credit names it
+	number byte         // of the descriptor, as credit names it
+	note   func([]byte) // if set, is shown what was written
+	last   byte         // written
 
 	mu      sync.Mutex
 	change  sync.Cond // octets or the end have come
@@ -79,6 +81,10 @@ func (s *sink) run() error {
 			s.close()
 			return err
 		}
+		if s.note != nil {
+			s.note(p)
+		}
+		s.last = p[len(p)-1]
 		s.wrote(len(p))
 		if credit += len(p); credit >= window/2 {
 			message = appendCredit(message[:0], s.number, credit)

@@ -18,6 +18,8 @@ type source struct {
 	f    *os.File
 	conn *circuit.Conn
 	kind kind // of its datagrams: kindData or kindStderr
+	read func([]byte) (int, error)
+	keys func([]byte) []byte // if set, takes escapes out of what is typed
 
 	mu     sync.Mutex
 	more   sync.Cond // credit was given, or close called
@@ -27,6 +29,7 @@ type source struct {
 
 func newSource(f *os.File, conn *circuit.Conn, k kind) *source {
 	s := &source{f: f, conn: conn, kind: k, credit: window}
+	s.read = func(p []byte) (int, error) { return readSome(f, p) }
 	s.more.L = &s.mu
 	return s
 }
@@ -40,12 +43,9 @@ func (s *source) run() error {
 		buf[0], head, bits = byte(s.kind), 1, circuit.Q
 	}
 	for {
-		n, err := readSome(s.f, buf[head:min(head+s.wait(), len(buf))])
-		if n > 0 {
-			s.use(n)
-			if s.conn.WriteDatagram(buf[:head+n], bits) != nil {
-				return nil
-			}
+		n, err := s.read(buf[head:min(head+s.wait(), len(buf))])
+		if n > 0 && s.send(buf[:head+n], head, bits) != nil {
+			return nil
 		}
 		if err == io.EOF {
 			return nil
@@ -54,6 +54,18 @@ func (s *source) run() error {
 			return err
 		}
 	}
+}
+
+// send sends what was read, octets with room for a type before them.
+func (s *source) send(octets []byte, head int, bits circuit.Bits) error {
+	if s.keys != nil {
+		octets = s.keys(octets)
+	}
+	if len(octets) == head {
+		return nil
+	}
+	s.use(len(octets) - head)
+	return s.conn.WriteDatagram(octets, bits)
 }
 
 // wait waits for credit. A closed source needs none: reading tells.

@@ -1,4 +1,4 @@
-// Package test runs the real commands, bin/netman and bin/rx, on machines made of namespaces (package lab), and asks of them what
+// Package test runs the real commands, bin/netman, bin/rx and bin/ncu, on machines made of namespaces (package lab), and asks of them what
 // the manual pages and protocol.md promise.
 //
 //	rx_test.go         commands on another machine: input, output, status, signals
@@ -25,6 +25,9 @@
 //	netphys_test.go    circuits as files, from Python and Go; netphys_poll_test.go waits for them, netphys_shell_test.go has shells,
 //	                   filters, C, and many
 //	complex_test.go    servers with all their circuits on one descriptor; complex.py is one
+//	drivers_test.go    programs that drive ssh drive rx; several machines at once
+//	terminal_test.go   rx in a real terminal
+//	ncu_test.go        logins, and sessions that outlive their circuit
 //
 // Where a time is promised, five times that is asserted. Nothing here sleeps: a wait is for an event, or for a state that is looked
 // at again and again.

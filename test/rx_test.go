@@ -65,7 +65,7 @@ func TestRx(t *testing.T) {
 	})
 	t.Run("own failures", func(t *testing.T) {
 		for _, args := range [][]string{
-			{}, {"sneezy"}, {"sneezy!"}, {"!uname"}, {"-x", "sneezy", "true"}, {"no_such", "true"}, {strings.Repeat("x", 33), "true"}, {"", "true"},
+			{}, {"sneezy"}, {"sneezy!"}, {"!uname"}, {"-Z", "sneezy", "true"}, {"no_such", "true"}, {strings.Repeat("x", 33), "true"}, {"", "true"},
 		} {
 			p := run(t, grumpy, "rx", args...)
 			if p.status() != 255 || p.stdout.String() != "" || !strings.HasPrefix(p.stderr.String(), "rx: ") {
