@@ -42,3 +42,6 @@
 // has cleared returns a *Cleared, which says why and matches an errno. Data that came before it is
 // readable first. A circuit closed in the ordinary way reads as io.EOF.
 package circuit
+
+// Version is that of dnet: of this package, and of the commands built with it.
+const Version = "0.1"

@@ -10,10 +10,10 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
+	"dnet/circuit"
 	"dnet/session"
 )
 
@@ -119,7 +119,7 @@ func (r *request) option(option string, args []string) ([]string, error) {
 		r.print = usage
 		return args, nil
 	case "-V", "--version":
-		r.print = "ncu of dnet " + version() + "\n"
+		r.print = "ncu of dnet " + circuit.Version + "\n"
 		return args, nil
 	}
 	name, value := option[:2], option[2:]
@@ -158,13 +158,6 @@ func (r *request) value(name, value string) error {
 		r.keep = d
 	}
 	return nil
-}
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }
 
 // say prints one message, "ncu: what: why".

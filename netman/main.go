@@ -16,9 +16,6 @@ import (
 	"dnet/ether"
 )
 
-// version of the suite.
-const version = "0.1"
-
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("netman: ")
@@ -58,7 +55,7 @@ func command() *cobra.Command {
 		Short: "the daemon of a DNET machine: circuits, names, servers",
 		Long: "netman runs in the foreground and logs to stderr. It needs CAP_NET_RAW and nothing configured but the machine's\n" +
 			"name, which is the host name's first label unless servtab or --machine says otherwise.",
-		Version: version, Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
+		Version: circuit.Version, Args: cobra.NoArgs, SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runDaemon(opt, cmd.Flags().Changed("config"))
 		},

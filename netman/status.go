@@ -179,7 +179,7 @@ type circuitRow struct {
 func (l *loop) machineStatus() machineRow {
 	row := machineRow{
 		Row: "machine", Machine: l.node.Machine(), Up: l.up, Seconds: time.Since(l.started).Seconds(), Mode: l.node.Mode().String(),
-		Version: version, Type: fmt.Sprintf("%#04x", l.wire.ethertype),
+		Version: circuit.Version, Type: fmt.Sprintf("%#04x", l.wire.ethertype),
 		Clashes: l.clashes, Traces: len(l.tracers),
 	}
 	if l.node.Mode() != seal.Open {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dnet/circuit"
 	"dnet/session"
 )
 
@@ -108,7 +109,7 @@ func (r *request) long(option string) error {
 	case "--help":
 		r.print = usage
 	case "--version":
-		r.print = "rx of dnet " + version() + "\n"
+		r.print = "rx of dnet " + circuit.Version + "\n"
 	case "--json":
 		r.json = true
 	default:
@@ -213,6 +214,9 @@ func (r *request) operands(args []string) error {
 				return err
 			}
 			machine = machine[i+1:]
+		}
+		if machine == "" && !bang {
+			return errors.New("the machine's name is empty (rx --help)")
 		}
 		if machine == "" {
 			return errors.New("no machine before the ! (rx --help)")

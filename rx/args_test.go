@@ -89,6 +89,7 @@ func TestArgsRefused(t *testing.T) {
 		"moon!":        "moon: no command",
 		"-a":           "all machines: no command",
 		"!ls":          "no machine before the !",
+		"@ ls":         "empty",
 		"@moon ls":     "not the name of a user",
 		"- moon ls":    "not the name of a machine",
 		"a,,b ls":      "an empty name",

@@ -27,6 +27,9 @@ type client struct {
 	stdin    *source
 	stdout   *sink
 	stderr   *sink
+
+	mu   sync.Mutex
+	lost error // of reading our input: the command must not take what it has for all of it
 }
 
 // blockedOutput is how long after a signal an output that nobody reads may hold rx up.
@@ -92,6 +95,11 @@ func run(r request, machine string, terminal bool, local *session.Local, stdout,
 		}
 	}
 	o := c.receive()
+	c.mu.Lock()
+	if c.lost != nil && o.err != nil {
+		o.err = fmt.Errorf("input: %w", c.lost)
+	}
+	c.mu.Unlock()
 	conn.Close()
 	c.stdout.end()
 	c.stderr.end()
@@ -184,9 +192,9 @@ func (c *client) passSignals() {
 func (c *client) endIfBlocked(s syscall.Signal) {
 	for _, output := range []*sink{c.stdout, c.stderr} {
 		go func() {
-			for !output.stands(blockedOutput) {
+			if output.stands(blockedOutput) {
+				c.exit(128 + int(s))
 			}
-			c.exit(128 + int(s))
 		}()
 	}
 }
@@ -242,7 +250,11 @@ func (c *client) write(output *sink) {
 // input sends standard input.
 func (c *client) input() {
 	if err := c.stdin.run(); err != nil {
-		say(err)
+		c.mu.Lock()
+		c.lost = err
+		c.mu.Unlock()
+		c.conn.Close()
+		return
 	}
 	c.conn.WriteDatagram(message(kindEnd), circuit.Q)
 }

@@ -8,18 +8,10 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime/debug"
 )
 
 // exitFailure is the exit status of all failures of rx itself, as of ssh.
 const exitFailure = 255
-
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
-}
 
 // say prints one message, "rx: what: why".
 func say(parts ...any) {

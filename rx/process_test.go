@@ -329,6 +329,26 @@ func TestLongCommand(t *testing.T) {
 	}
 }
 
+// TestInputThatFails: what could be read of an input is not all of it, and the command must not take it for that.
+func TestInputThatFails(t *testing.T) {
+	d := moon(t, circuittest.New)
+	whole := filepath.Join(t.TempDir(), "whole")
+	cmd := rx(t, d, "moon", "cat && touch "+whole)
+	directory, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer directory.Close()
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = directory, &stderr
+	if status := exitStatus(cmd.Run()); status != 255 || stderr.String() != "rx: moon: input: read /dev/stdin: is a directory\n" {
+		t.Errorf("status %d, %q", status, &stderr)
+	}
+	if _, err := os.Stat(whole); err == nil {
+		t.Error("the command went on as if that were its whole input")
+	}
+}
+
 // BenchmarkTrue is the whole of `rx moon true`: two processes of rx and a shell.
 func BenchmarkTrue(b *testing.B) {
 	d := moon(b, circuittest.New)

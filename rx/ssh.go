@@ -124,7 +124,7 @@ func (r *request) sshOption(option string) error {
 		}
 	case "stricthostkeychecking", "verifyhostkeydns":
 		if strings.ToLower(value) == "yes" {
-			return refuse("links are not sealed in this version: the far machine cannot prove who it is")
+			return refuse("which machines are known is for netman to say: set pin = \"strict\" under [security] in servtab.toml")
 		}
 	case "hostname":
 		return refuse("the machine's name is its only address")
