@@ -35,13 +35,35 @@ func TestNewKey(t *testing.T) {
 		}
 		p.say(p.high, p.low, "under the new key, too")
 		p.now = p.now.Add(1900 * time.Millisecond)
-		if got, _, err := p.open(p.high, frames[1]); err != nil || got != late[1] {
-			t.Fatalf("%v: a frame late by 1.9 s: %q, %v", mode, got, err)
+		if got, newest, err := p.open(p.high, frames[1]); err != nil || newest || got != late[1] {
+			t.Fatalf("%v: a frame late by 1.9 s: %q, %v, newest %v", mode, got, err, newest)
 		}
 		p.now = p.now.Add(2 * time.Second)
 		if _, _, err := p.open(p.high, frames[1]); !errors.Is(err, ErrUnknown) {
 			t.Fatalf("%v: after the time of grace: %v", mode, err)
 		}
+	}
+}
+
+// TestHeldBack: the window goes on from key to key: a frame under the old one that somebody held back is refused when 64 others were opened since,
+// be it that its own window would let it pass.
+func TestHeldBack(t *testing.T) {
+	p := connected(t, Pinned, Limits{})
+	held := [][]byte{p.seal(p.low, "held 1"), p.seal(p.low, "held 2")}
+	key := p.high.desk.Key()
+	p.begin(p.low, &key)
+	p.carry()
+	for range 60 {
+		p.say(p.low, p.high, "under the new key")
+	}
+	if got, newest, err := p.open(p.high, held[0]); err != nil || newest || got != "held 1" {
+		t.Errorf("62 behind: %q, %v, %v", got, newest, err)
+	}
+	for range 5 {
+		p.say(p.low, p.high, "under the new key")
+	}
+	if _, _, err := p.open(p.high, held[1]); !errors.Is(err, ErrOld) {
+		t.Errorf("66 behind: %v", err)
 	}
 }
 
