@@ -138,6 +138,14 @@ func (d *Desk) NewPeer(local, remote [6]byte) *Peer {
 	return &Peer{desk: d, local: local, remote: remote}
 }
 
+// Move gives this side another address: what was agreed under the old one is void.
+func (p *Peer) Move(local [6]byte) {
+	if p.local != local {
+		p.local = local
+		p.theirs, p.pending, p.cur, p.prev, p.last, p.newest = nil, nil, nil, nil, nil, nil
+	}
+}
+
 // lower tells whether this side has the lower address.
 func (p *Peer) lower() bool { return string(p.local[:]) < string(p.remote[:]) }
 

@@ -243,9 +243,6 @@ var sealMutants = []mutant{
 		"held back", "netman/seal/in.go", "if p.overtaken(s) && p.behind(s, frame) > windowLen {", "if false {",
 		"A frame that was held back over a change of keys gets a number of layer 2 that is long in use again.",
 	}, {
-		"earlier link", "netman/node/sealed.go", "if s.sealed.peer.Past() {", "if false {",
-		"A frame of an earlier link is taken for one of the present link.",
-	}, {
 		"group counter", "netman/seal/group.go", "\tst.next = counter + 1\n", "\tst.next = counter\n",
 		"A group frame is taken twice.",
 	}, {
