@@ -458,3 +458,36 @@ func TestKeyText(t *testing.T) {
 		}
 	}
 }
+
+// TestEarlierLink: a frame under a key from before the present link began is opened, and known to be of an earlier one.
+func TestEarlierLink(t *testing.T) {
+	p := connected(t, Pinned, Limits{})
+	held := p.seal(p.low, "DISC of the link before")
+	key := p.high.desk.Key()
+	p.begin(p.low, &key)
+	p.carry()
+	p.say(p.low, p.high, "SABME")
+	p.high.peer.NewLink()
+	if p.say(p.low, p.high, "data"); p.high.peer.Past() {
+		t.Error("a frame of the present link is taken for one of an earlier one")
+	}
+	if _, _, err := p.open(p.high, held); err != nil || !p.high.peer.Past() {
+		t.Errorf("a frame of an earlier link is not known as such: %v", err)
+	}
+}
+
+// TestMove: with another address of this side nothing agreed before counts, and all can be agreed anew.
+func TestMove(t *testing.T) {
+	p := connected(t, Secret, Limits{})
+	moved := [6]byte{2, 0, 0, 0, 0, 9}
+	p.high.peer.Move(moved)
+	if p.high.peer.Live(p.now) {
+		t.Error("the keys are still in use")
+	}
+	p.high.addr, p.low.other = moved, moved
+	p.low.peer = p.low.desk.NewPeer(low, moved)
+	p.begin(p.low, nil)
+	p.carry()
+	p.say(p.low, p.high, "anew")
+	p.say(p.high, p.low, "yes")
+}
