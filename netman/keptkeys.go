@@ -192,6 +192,9 @@ func (k *keeper) tellPins() error {
 // reloadSecrets reads the site secrets again, so that a new one can be brought in without ending anything. The mode stays.
 func (k *keeper) reloadSecrets(st *servtab) error {
 	s, err := st.sealing()
+	if err == nil && s != nil {
+		err = s.unread
+	}
 	if err != nil {
 		return err
 	}

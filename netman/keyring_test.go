@@ -7,25 +7,36 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"dnet/circuit"
 )
 
 // ring is a keyring in memory, whose keys begin with K.
-type ring struct{ all []pinRow }
+type ring struct {
+	mu  sync.Mutex
+	all []pinRow
+}
 
-func (r *ring) own() string    { return "Kown" }
-func (r *ring) pins() []pinRow { return slices.Clone(r.all) }
+func (r *ring) own() string { return "Kown" }
+
+func (r *ring) pins() []pinRow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.all)
+}
+
 func (r *ring) at(m string) int {
 	return slices.IndexFunc(r.all, func(p pinRow) bool { return p.Machine == m })
 }
+
 func (r *ring) forget(m string) bool {
-	i := r.at(m)
-	if i >= 0 {
-		r.all = slices.Delete(r.all, i, i+1)
-	}
-	return i >= 0
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := len(r.all)
+	r.all = slices.DeleteFunc(r.all, func(p pinRow) bool { return p.Machine == m })
+	return len(r.all) < before
 }
 
 func (r *ring) pin(p pinRow) error {
@@ -33,6 +44,8 @@ func (r *ring) pin(p pinRow) error {
 		return errors.New(p.Key + " is no key")
 	}
 	r.forget(p.Machine)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.all = append(r.all, p)
 	return nil
 }
@@ -65,7 +78,7 @@ func TestChangeKeys(t *testing.T) {
 		{"accept", nil, "empty", true},
 	} {
 		met := pinRow{Machine: "moon", Key: "K1", How: "met", Refused: "K9"}
-		r := &ring{[]pinRow{met, {Machine: "sun", Key: "K2", Accepted: true, How: "added"}}}
+		r := &ring{all: []pinRow{met, {Machine: "sun", Key: "K2", Accepted: true, How: "added"}}}
 		words := append(strings.Fields(row.line), "", "")
 		says, err := changeKeys(r, words[0], words[1], words[2])
 		if err != nil {
@@ -96,14 +109,18 @@ func TestChangeKeys(t *testing.T) {
 
 // The verbs reach the keys through the keeper's door.
 func TestKeyVerbs(t *testing.T) {
-	door := filepath.Join(t.TempDir(), "door.trust")
-	k := &keeper{setup: &setup{machine: "doc"}}
-	var err error
-	if k.trustDoor, err = openTrustDoor(door); err != nil {
-		t.Fatal(err)
+	var door string
+	serve := func(keys keyring) {
+		k := &keeper{setup: &setup{machine: "doc"}, keys: keys}
+		door = filepath.Join(t.TempDir(), "door.trust")
+		var err error
+		if k.trustDoor, err = openTrustDoor(door); err != nil {
+			t.Fatal(err)
+		}
+		go k.serveTrust()
+		t.Cleanup(func() { k.trustDoor.close() })
 	}
-	go k.serveTrust()
-	t.Cleanup(func() { k.trustDoor.close() })
+	serve(nil)
 	ask := func(words ...string) (string, error) {
 		line := circuit.Line{Verb: "trust", Words: words[:2]}
 		if len(words) > 2 {
@@ -125,8 +142,7 @@ func TestKeyVerbs(t *testing.T) {
 	if _, err := ask("accept", "moon"); err == nil || err.Error() != errNoKeys.Error() {
 		t.Errorf("in mode open: %v", err)
 	}
-	r := &ring{[]pinRow{{Machine: "moon", Key: "K1", How: "met"}}}
-	k.keys = r
+	serve(&ring{all: []pinRow{{Machine: "moon", Key: "K1", How: "met"}}})
 	if says := show("identity"); says != "doc Kown\n" {
 		t.Errorf("identity: %q", says)
 	}

@@ -18,11 +18,18 @@ import (
 	"dnet/netman/seal"
 )
 
-// Where keys are kept unless servtab says otherwise.
-const (
-	defaultIdentity = "/var/lib/dnet/identity"
-	defaultPins     = "/var/lib/dnet/pins"
-)
+// keptIn is where keys are kept unless servtab says otherwise. A netman that is not root keeps them where its user keeps such things (XDG Base
+// Directory Specification 0.8).
+func keptIn(name string) string {
+	if os.Geteuid() == 0 {
+		return filepath.Join("/var/lib/dnet", name)
+	}
+	state := os.Getenv("XDG_STATE_HOME")
+	if !filepath.IsAbs(state) {
+		state = filepath.Join(os.Getenv("HOME"), ".local/state")
+	}
+	return filepath.Join(state, "dnet", name)
+}
 
 // maxSecrets is how many site secrets are accepted at once: the old and the new, while they change.
 const maxSecrets = 4
@@ -35,19 +42,20 @@ type sealing struct {
 	pins     string   // the path of the pins
 	secret   string   // the path of the site secrets; empty unless in secret mode
 	secrets  []string // what is in it
+	unread   error    // why this user may not read all of that; netman check goes without
 }
 
 // sealing reads the keys of the modes pinned and secret; nil in open mode. Nothing is written.
 func (st *servtab) sealing() (*sealing, error) {
 	sec := st.Security
-	s := &sealing{identity: orDefault(sec.Identity, defaultIdentity), pins: orDefault(sec.Pins, defaultPins), secret: sec.Secret}
+	s := &sealing{identity: orDefault(sec.Identity, keptIn("identity")), pins: orDefault(sec.Pins, keptIn("pins")), secret: sec.Secret}
 	switch sec.Mode {
-	case "", "open":
+	case "open":
 		if sec.Secret != "" || sec.Pin != "" {
 			return nil, fmt.Errorf("%s: [security] secret and pin mean nothing in mode \"open\"; write mode = \"pinned\" or \"secret\"", st.path)
 		}
 		return nil, nil
-	case "pinned":
+	case "", "pinned":
 		s.config.Mode = seal.Pinned
 		if sec.Secret != "" {
 			return nil, fmt.Errorf("%s: [security] secret means nothing in mode \"pinned\"; write mode = \"secret\"", st.path)
@@ -67,7 +75,10 @@ func (st *servtab) sealing() (*sealing, error) {
 	default:
 		return nil, fmt.Errorf("%s: unknown pin %q: it is \"first\" or \"strict\"", st.path, sec.Pin)
 	}
-	return s, s.read()
+	if s.unread = s.read(); !errors.Is(s.unread, fs.ErrPermission) {
+		return s, s.unread
+	}
+	return s, nil
 }
 
 func orDefault(value, standard string) string {
@@ -98,6 +109,9 @@ func (s *sealing) read() (err error) {
 
 // prepare makes the machine's key if it has none, and the folder that pins are kept in.
 func (s *sealing) prepare() error {
+	if s.unread != nil {
+		return s.unread
+	}
 	if err := os.MkdirAll(filepath.Dir(s.pins), 0o700); err != nil {
 		return fmt.Errorf("pins: %w", err)
 	}

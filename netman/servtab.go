@@ -45,7 +45,7 @@ type linkEntry struct {
 
 // security says how this machine and others prove who they are; see keys.go.
 type security struct {
-	Mode       string `toml:"mode"`        // "" or "open", "pinned", "secret"
+	Mode       string `toml:"mode"`        // "" or "pinned", "open", "secret"
 	Identity   string `toml:"identity"`    // the file of the machine's key
 	Pins       string `toml:"pins"`        // the file of the machines known
 	Secret     string `toml:"secret"`      // the file of the site secrets

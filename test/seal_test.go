@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,17 +17,22 @@ import (
 
 // guarded is a servtab in a sealed mode, whose files are the machine's own, with the lab's usual services.
 func guarded(mode string) string {
+	if mode == "" {
+		return guardedServices // netman's default, which is pinned, and where it keeps keys by itself
+	}
 	text := "[security]\nmode = \"" + mode + "\"\nidentity = \"/etc/dnet/identity\"\npins = \"/etc/dnet/pins\"\n"
 	if mode == "secret" {
 		text += "secret = \"/etc/dnet/secret\"\n"
 	}
-	return text + "\n[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"root\"\n" + filter("cat.%m", "", "/bin/cat")
+	return text + guardedServices
 }
+
+var guardedServices = "\n[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"root\"\n" + filter("cat.%m", "", "/bin/cat")
 
 // site makes machines with a netman in a sealed mode on each; in secret mode all know the secret.
 func site(t *testing.T, mode string, machines ...string) *lab.Lab {
 	t.Helper()
-	l := lab.New(t, lab.Config{Machines: machines, Servtab: guarded(mode)})
+	l := lab.New(t, lab.Config{Machines: machines, Servtab: guarded(mode), Sealed: true})
 	for _, m := range l.Machines() {
 		if mode == "secret" {
 			private(t, m, "/etc/dnet/secret", "b2xkIGVub3VnaCB0byBiZSBhIHNlY3JldCBvZiBhIHNpdGU\n")
@@ -48,9 +54,10 @@ func private(t *testing.T, m *lab.Machine, path, text string) {
 // TestSealed: two netmans exchange data, files, interrupts and signals, and nothing of it can be read on the wire: in pinned mode names in
 // queries and answers, in secret mode not even those.
 func TestSealed(t *testing.T) {
-	for _, mode := range []string{"pinned", "secret"} {
-		t.Run(mode, func(t *testing.T) {
-			l := site(t, mode, "grumpy", "sneezy")
+	for _, set := range []string{"", "pinned", "secret"} {
+		mode := cmp.Or(set, "pinned")
+		t.Run(cmp.Or(set, "default"), func(t *testing.T) {
+			l := site(t, set, "grumpy", "sneezy")
 			grumpy, sneezy := l.Machine("grumpy"), l.Machine("sneezy")
 			file := filepath.Join(t.TempDir(), "capture.pcap")
 			recording := l.Capture(file)
@@ -127,7 +134,7 @@ func TestReinstalledMachine(t *testing.T) {
 func TestMachinesOfTwoModes(t *testing.T) {
 	l := lab.New(t, lab.Config{Machines: []string{"grumpy", "doc"}, Servtab: guarded("pinned")})
 	grumpy, doc := l.Machine("grumpy"), l.Machine("doc")
-	write(t, doc, "/etc/dnet/servtab.toml", filter("cat.%m", "", "/bin/cat"))
+	write(t, doc, "/etc/dnet/servtab.toml", filter("cat.%m", "", "/bin/cat")+lab.Open)
 	netmans(l.Machines())
 	for range 2 {
 		p := run(t, grumpy, "netman", "nc", "cat.doc")

@@ -170,7 +170,7 @@ func TestTwoServersOfOneName(t *testing.T) {
 	grumpy := l.Machine("grumpy")
 	servers := map[string]*lab.Machine{"sneezy": l.Machine("sneezy"), "doc": l.Machine("doc")}
 	for _, m := range servers {
-		write(t, m, "/root/work.toml", filter("work", "max = 1\n", "/bin/sh", "-c", "uname -n; exec cat"))
+		write(t, m, "/root/work.toml", filter("work", "max = 1\n", "/bin/sh", "-c", "uname -n; exec cat")+lab.Open)
 	}
 	all := l.Machines()
 	netmans(all[:1])

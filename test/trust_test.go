@@ -262,7 +262,7 @@ func TestCallerWithoutRoot(t *testing.T) {
 	t.Parallel()
 	grumpy, doc := peopled(t, "")
 	doc.KillNetman(unix.SIGTERM)
-	write(t, doc, "/tmp/alice/tab.toml", "[[service]]\nname = \"who.%m\"\nexec = [\"/usr/bin/id\", \"-un\"]\nmode = \"bytes\"\nuser = \"caller\"\n")
+	write(t, doc, "/tmp/alice/tab.toml", "[[service]]\nname = \"who.%m\"\nexec = [\"/usr/bin/id\", \"-un\"]\nmode = \"bytes\"\nuser = \"caller\"\n"+lab.Open)
 	netman := start(t, doc, nil, "setpriv", "--reuid=4001", "--regid=4001", "--clear-groups", "--inh-caps=+net_raw", "--ambient-caps=+net_raw",
 		"env", "HOME=/tmp/alice", "/run/bin/netman", "-c", "/tmp/alice/tab.toml", "--door", "/tmp/alice/door")
 	netman.says(t, &netman.stderr, "netman: doc is up\n")

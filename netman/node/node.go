@@ -103,6 +103,11 @@ func (n *Node) AddPort(id int, addr Addr, mtu, rw int) {
 	}
 	n.dir.SetAddr(id, addr)
 	n.ports[id] = port{addr: addr, mtu: mtu, rw: min(max(rw, 4), 127), up: true}
+	for _, s := range n.order {
+		if n.desk != nil && s.key.port == id {
+			s.sealed.peer.Move(addr)
+		}
+	}
 }
 
 // RemovePort takes an interface away, or tells that it went down: its links end at once (protocol.md 1).

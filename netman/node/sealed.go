@@ -103,6 +103,10 @@ func (n *Node) openStation(now time.Time, key stationKey, frame []byte, out *Out
 	if !n.handleSeal(now, s, out) {
 		return
 	}
+	if s.sealed.peer.Past() {
+		n.drop("sealed frame of an earlier link")
+		return
+	}
 	f, err := hdlc.Parse(pdu)
 	switch {
 	case err != nil:

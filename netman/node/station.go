@@ -164,6 +164,9 @@ func (n *Node) newLink(s *station, h hello, out *Out) {
 		n1 = min(n1, n.safeN1())
 	}
 	n.dropLink(s, out)
+	if n.desk != nil {
+		s.sealed.peer.NewLink()
+	}
 	s.peer, s.next, s.agreed, s.hailed = h, nil, n1, false
 	s.link = hdlc.NewLink(n.linkConfig(n1, n.largestN1(p), h.rw, p.rw, max(n.cfg.Tolerance, h.tolerance)))
 	s.link.Expect()
@@ -355,6 +358,9 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 func (n *Node) connect(now time.Time, s *station, h hello, out *Out) {
 	if s.link == nil || s.peer.boot != h.boot {
 		n.newLink(s, h, out)
+	}
+	if n.desk != nil {
+		s.sealed.peer.NewLink()
 	}
 	s.state, s.sealed.differs = setup, false
 	s.link.Connect(now, &out.link)

@@ -2,6 +2,7 @@ package seal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"slices"
 	"time"
@@ -125,6 +126,7 @@ func (p *Peer) handleSecond(now time.Time, m message, out *Out) error {
 		return err
 	}
 	p.own = nil
+	p.note(s)
 	// Of two that crossed, the one that the lower address began is used by both.
 	c := p.cur
 	if c == nil || c.initiator || p.lower() || c.boot != s.boot || c.at.Before(h.began) {
@@ -170,7 +172,8 @@ func (p *Peer) handleThird(now time.Time, m message, out *Out) error {
 
 // establish takes into use a key of a handshake that the peer began, now that it is known to live.
 func (p *Peer) establish(now time.Time, s *session, out *Out) {
-	s.at = now
+	s.at, s.past = now, false
+	p.note(s)
 	// Of two that crossed, the one that the lower address began is used by both.
 	if c := p.cur; c != nil && c.initiator && p.lower() && c.boot == s.boot && s.began.Sub(c.at) <= crossingAge && c.at.Sub(s.began) <= crossingAge {
 		p.prev = s
@@ -178,6 +181,12 @@ func (p *Peer) establish(now time.Time, s *session, out *Out) {
 		p.install(s)
 	}
 	out.Events = append(out.Events, Event{Kind: Established, Key: s.key, Payload: s.payload, session: s})
+}
+
+// note notes that a key was established.
+func (p *Peer) note(s *session) {
+	p.count++
+	s.order, p.newest = p.count, s
 }
 
 // install makes a key the one that this side sends under.
@@ -201,9 +210,14 @@ func (p *Peer) Open(now time.Time, dst, frame []byte, out *Out) (pdu []byte, new
 		if s == nil || s.number != number || !p.accepts(now, s) {
 			continue
 		}
+		if p.overtaken(s) && p.behind(s, frame) > windowLen {
+			err = ErrOld
+			continue
+		}
 		if pdu, newest, err = s.openTo(dst, frame); err != nil {
 			continue
 		}
+		newest = newest && !p.overtaken(s)
 		if s.heard.IsZero() {
 			s.reply, s.third = nil, nil
 		}
@@ -220,13 +234,24 @@ func (p *Peer) Open(now time.Time, dst, frame []byte, out *Out) (pdu []byte, new
 	return nil, false, err
 }
 
+// overtaken tells whether frames under a newer key were opened than those under this one.
+func (p *Peer) overtaken(s *session) bool {
+	return s == p.prev && p.cur != nil && p.cur.window.top > 0 && s.order < p.cur.order
+}
+
+// behind is how many frames the peer sent, as far as is known, after this one under the key before: the window goes on from key to key.
+func (p *Peer) behind(s *session, frame []byte) uint64 {
+	counter := binary.BigEndian.Uint64(frame[HeaderLen:])
+	return p.cur.window.top + s.window.top - min(counter, s.window.top)
+}
+
 // prefers tells whether the peer sends under a newer key than the one that establish kept: it had no part in a crossing, or has lost it.
 func (p *Peer) prefers(now time.Time, s *session) bool {
 	last := s.at
 	if p.cur.heard.After(last) {
 		last = p.cur.heard
 	}
-	return s.at.After(p.cur.at) && now.Sub(last) > crossingWait
+	return s.order > p.cur.order && now.Sub(last) > crossingWait
 }
 
 // accepts tells whether a frame under the key is still taken. The old key is, until the new one was heard and it was not for Grace.

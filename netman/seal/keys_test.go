@@ -35,13 +35,35 @@ func TestNewKey(t *testing.T) {
 		}
 		p.say(p.high, p.low, "under the new key, too")
 		p.now = p.now.Add(1900 * time.Millisecond)
-		if got, _, err := p.open(p.high, frames[1]); err != nil || got != late[1] {
-			t.Fatalf("%v: a frame late by 1.9 s: %q, %v", mode, got, err)
+		if got, newest, err := p.open(p.high, frames[1]); err != nil || newest || got != late[1] {
+			t.Fatalf("%v: a frame late by 1.9 s: %q, %v, newest %v", mode, got, err, newest)
 		}
 		p.now = p.now.Add(2 * time.Second)
 		if _, _, err := p.open(p.high, frames[1]); !errors.Is(err, ErrUnknown) {
 			t.Fatalf("%v: after the time of grace: %v", mode, err)
 		}
+	}
+}
+
+// TestHeldBack: the window goes on from key to key: a frame under the old one that somebody held back is refused when 64 others were opened since,
+// be it that its own window would let it pass.
+func TestHeldBack(t *testing.T) {
+	p := connected(t, Pinned, Limits{})
+	held := [][]byte{p.seal(p.low, "held 1"), p.seal(p.low, "held 2")}
+	key := p.high.desk.Key()
+	p.begin(p.low, &key)
+	p.carry()
+	for range 60 {
+		p.say(p.low, p.high, "under the new key")
+	}
+	if got, newest, err := p.open(p.high, held[0]); err != nil || newest || got != "held 1" {
+		t.Errorf("62 behind: %q, %v, %v", got, newest, err)
+	}
+	for range 5 {
+		p.say(p.low, p.high, "under the new key")
+	}
+	if _, _, err := p.open(p.high, held[1]); !errors.Is(err, ErrOld) {
+		t.Errorf("66 behind: %v", err)
 	}
 }
 
@@ -435,4 +457,37 @@ func TestKeyText(t *testing.T) {
 			t.Errorf("%q is taken for a key", bad)
 		}
 	}
+}
+
+// TestEarlierLink: a frame under a key from before the present link began is opened, and known to be of an earlier one.
+func TestEarlierLink(t *testing.T) {
+	p := connected(t, Pinned, Limits{})
+	held := p.seal(p.low, "DISC of the link before")
+	key := p.high.desk.Key()
+	p.begin(p.low, &key)
+	p.carry()
+	p.say(p.low, p.high, "SABME")
+	p.high.peer.NewLink()
+	if p.say(p.low, p.high, "data"); p.high.peer.Past() {
+		t.Error("a frame of the present link is taken for one of an earlier one")
+	}
+	if _, _, err := p.open(p.high, held); err != nil || !p.high.peer.Past() {
+		t.Errorf("a frame of an earlier link is not known as such: %v", err)
+	}
+}
+
+// TestMove: with another address of this side nothing agreed before counts, and all can be agreed anew.
+func TestMove(t *testing.T) {
+	p := connected(t, Secret, Limits{})
+	moved := [6]byte{2, 0, 0, 0, 0, 9}
+	p.high.peer.Move(moved)
+	if p.high.peer.Live(p.now) {
+		t.Error("the keys are still in use")
+	}
+	p.high.addr, p.low.other = moved, moved
+	p.low.peer = p.low.desk.NewPeer(low, moved)
+	p.begin(p.low, nil)
+	p.carry()
+	p.say(p.low, p.high, "anew")
+	p.say(p.high, p.low, "yes")
 }

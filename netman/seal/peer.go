@@ -126,6 +126,8 @@ type Peer struct {
 	pending       []*session   // IK, answered: the first frame under one tells that its beginner lives, and is no recording
 	cur, prev     *session     // what this side sends under; and the one before, still accepted
 	last          *session     // of the frame that was opened last
+	newest        *session     // established last
+	count         int          // established so far
 	steps         bucket
 	unknown       time.Time // no handshake because of an unknown key before
 	rekey         time.Time // no new key before
@@ -134,6 +136,14 @@ type Peer struct {
 // NewPeer is for a station that nothing is shared with. local and remote are the two addresses.
 func (d *Desk) NewPeer(local, remote [6]byte) *Peer {
 	return &Peer{desk: d, local: local, remote: remote}
+}
+
+// Move gives this side another address: what was agreed under the old one is void.
+func (p *Peer) Move(local [6]byte) {
+	if p.local != local {
+		p.local = local
+		p.theirs, p.pending, p.cur, p.prev, p.last, p.newest = nil, nil, nil, nil, nil, nil
+	}
 }
 
 // lower tells whether this side has the lower address.
@@ -232,6 +242,18 @@ func (p *Peer) Reject(ev Event) { p.drop(ev.session) }
 
 // Rejected drops the key of the frame that was opened last: the peer, who said so in it, has dropped it.
 func (p *Peer) Rejected() { p.drop(p.last) }
+
+// NewLink tells that a link begins with the hello of the key that was established last: frames under the others are of earlier links.
+func (p *Peer) NewLink() {
+	for i := range p.sessions() {
+		if s := p.session(i); s != nil && s != p.newest {
+			s.past = true
+		}
+	}
+}
+
+// Past tells whether the frame that was opened last is one of an earlier link: somebody has held it back, or sends it again.
+func (p *Peer) Past() bool { return p.last != nil && p.last.past }
 
 func (p *Peer) drop(s *session) {
 	if p.prev == s {

@@ -43,6 +43,8 @@ type session struct {
 	key       Key       // of the peer
 	boot      uint64    // of the peer
 	payload   []byte    // what the peer said of itself
+	past      bool      // of an earlier link
+	order     int       // in which it was established, from 1
 
 	first []byte // the ephemeral key it was begun with, which tells a repeated first message
 	reply []byte // what answered that, until something was heard

@@ -27,7 +27,7 @@ func demo() int {
 	s := newShow()
 	began := time.Now()
 	s.progress("starting grumpy, sneezy and doc")
-	l := lab.New(s, lab.Config{})
+	l := lab.New(s, lab.Config{Sealed: true})
 	s.progress("starting a netman on each")
 	l.Netman()
 	s.say("Three machines, grumpy, sneezy and doc, are up after %.1f s: one Ethernet, a netman on each, no IP addresses.",

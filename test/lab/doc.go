@@ -10,8 +10,8 @@
 //	|     |          |          |                                                                |
 //	|  +--|-----+ +--|-----+ +--|-----+   each machine: its own mount, net, pid and uts          |
 //	|  | eth0   | | eth0   | | eth0   |   namespace, a pid 1 that reaps, its own /run, /tmp,     |
-//	|  | grumpy | | sneezy | | doc    |   /root, /etc/dnet, /proc and /sys; the rest of the      |
-//	|  +--------+ +--------+ +--------+   file system is the host's                              |
+//	|  | grumpy | | sneezy | | doc    |   /root, /var/lib, /etc/dnet, /proc and /sys; the rest   |
+//	|  +--------+ +--------+ +--------+   of the file system is the host's                       |
 //	+--------------------------------------------------------------------------------------------+
 //
 // A package of tests calls Main from its TestMain; that runs the test binary again inside a world. There, New builds the

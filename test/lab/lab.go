@@ -17,6 +17,7 @@ type Config struct {
 	MTU      int      // octets after the Ethernet header; 0: 1500
 	IP       bool     // the machines also get 10.0.0.1, 10.0.0.2 ..., found by name in /etc/hosts: for comparison with TCP
 	Servtab  string   // servtab.toml of every machine, %m as in any servtab; "": rx and cat
+	Sealed   bool     // where Servtab has no [security], netman's default mode; false: mode open, whose frames can be read
 }
 
 // Lab is a number of machines on one Ethernet.

@@ -156,7 +156,7 @@ func buildMachine(p plan) error {
 	if err := mountEtc(p); err != nil {
 		return err
 	}
-	for dir, mode := range map[string]string{"/run": "755", "/tmp": "1777", "/root": "700"} {
+	for dir, mode := range map[string]string{"/run": "755", "/tmp": "1777", "/root": "700", "/var/lib": "755"} {
 		if !exists(dir) {
 			continue
 		}

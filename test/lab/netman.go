@@ -18,6 +18,9 @@ import (
 // Door is where netman's door is, in every machine.
 const Door = "/run/dnet/door"
 
+// Open in a servtab has links that can be read on the wire.
+const Open = "\n[security]\nmode = \"open\"\n"
+
 // Netphys is where circuits are files, in every machine: not /netphys, which would be a directory of the host's.
 const Netphys = "/run/netphys"
 
@@ -34,11 +37,18 @@ type netman struct {
 
 // servtab is the /etc/dnet/servtab.toml of a machine.
 func (l *Lab) servtab(machine string) string {
-	text := fmt.Sprintf("machine = %q\n", machine)
-	if l.cfg.Servtab != "" {
-		return text + l.cfg.Servtab
+	text := fmt.Sprintf("machine = %q\n", machine) + l.services()
+	if !l.cfg.Sealed && !strings.Contains(text, "[security]") {
+		text += Open
 	}
-	text += "\n[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"root\"\n" +
+	return text
+}
+
+func (l *Lab) services() string {
+	if l.cfg.Servtab != "" {
+		return l.cfg.Servtab
+	}
+	text := "\n[[service]]\nname = \"rx.%m\"\nexec = [\"rx\"]\nuser = \"root\"\n" +
 		"\n[[service]]\nname = \"cat.%m\"\nexec = [\"/bin/cat\"]\nmode = \"bytes\"\nmax = 2\n"
 	if !ManyUsers() {
 		text += "user = \"root\"\n"

@@ -281,6 +281,9 @@ var sealMutants = []mutant{
 		"\tif f.SSAP == hdlc.SAPX25 {\n\t\tn.handleLLC(now, key, f, false, out)\n\t\treturn\n\t}\n",
 		"Frames of layer 2 are taken unsealed.",
 	}, {
+		"held back", "netman/seal/in.go", "if p.overtaken(s) && p.behind(s, frame) > windowLen {", "if false {",
+		"A frame that was held back over a change of keys gets a number of layer 2 that is long in use again.",
+	}, {
 		"group counter", "netman/seal/group.go", "\tst.next = counter + 1\n", "\tst.next = counter\n",
 		"A group frame is taken twice.",
 	}, {
