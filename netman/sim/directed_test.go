@@ -339,6 +339,29 @@ func TestLargeFrames(t *testing.T) {
 	}
 }
 
+// TestLargeFramesBothWays: so they do when each has a large frame and a small one behind it for the other, and answers the other's P by REJ.
+func TestLargeFramesBothWays(t *testing.T) {
+	for _, delay := range []time.Duration{10 * time.Microsecond, 200 * time.Microsecond, 2 * time.Millisecond} {
+		for _, octet := range []time.Duration{0, 80} {
+			try(t, func(w *World) {
+				w.Wire.SetMood(Mood{Delay: delay, Octet: octet})
+				m := boot(w, MachineConfig{MTU: 4000}, "grumpy", "sneezy")
+				mixed := []write{{n: 200}, {n: 3500}} // and an RR packet behind them
+				m[1].offer(&service{name: "mixed.sneezy", max: 1, plan: func(*request) plan { return idle() }})
+				client, server := connect(w, m[0], "mixed.sneezy", idle())
+				w.Run(time.Second)
+				w.Wire.MTU = 1500
+				client.plan.writes, server.plan.writes = mixed, mixed
+				m[0].turn(client.write)
+				m[1].turn(server.write)
+				w.Until(5*time.Second, "the path found to eat large frames", func() bool { return client.gone && server.gone })
+				second, _ := connect(w, m[0], "sink.sneezy", plan{writes: []write{{n: 60000}, {n: 3000}}})
+				w.Until(time.Second, "data through", func() bool { return second.gone })
+			})
+		}
+	}
+}
+
 // TestIdleLink: a link without circuits is disconnected after a minute, and set up again for the next call.
 func TestIdleLink(t *testing.T) {
 	try(t, func(w *World) {
