@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"dnet/netman/names"
+	"dnet/netman/node"
 	"dnet/x25"
 )
 
@@ -291,6 +293,36 @@ func TestOneName(t *testing.T) {
 			w.failf("two hold the name")
 		}
 	})
+}
+
+// TestOneNameOfMany: of many that claim one name at once somebody gets it. When they weigh fewer rivals than there are, two may; then
+// both are told once they meet.
+func TestOneNameOfMany(t *testing.T) {
+	for rivals := range 3 { // 0: as many as there may be
+		try(t, func(w *World) {
+			limits := node.Limits{Names: names.Limits{Rivals: rivals, Clashes: rivals}}
+			for range 5 {
+				w.AddMachine("doc", MachineConfig{Limits: limits}).Start()
+			}
+			w.Run(10 * time.Second)
+			holders := 0
+			for _, m := range w.Machines {
+				if m.claimed {
+					holders++
+				}
+			}
+			asker := boot(w, MachineConfig{}, "grumpy")
+			asker[0].call("sink.doc", plan{})
+			w.Until(3*time.Second, "the call over", func() bool { return w.open == 0 })
+			switch {
+			case holders == 0 || rivals == 0 && holders > 1:
+				w.failf("%d machines hold the name", holders)
+			case holders > 1 && w.Stats.Clashes < holders:
+				w.failf("%d machines hold the name, and %d clashes were told", holders, w.Stats.Clashes)
+			}
+			t.Logf("at most %d rivals weighed: %d machines hold the name, %d clashes", rivals, holders, w.Stats.Clashes)
+		})
+	}
 }
 
 // TestOneNameSplit: two that came to one name while parted are told so once they meet, and nobody is cut off.

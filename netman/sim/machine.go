@@ -41,6 +41,7 @@ type MachineConfig struct {
 	Ports     int // interfaces on the wire; 0: 1
 	Tolerance time.Duration
 	Budget    int
+	Limits    node.Limits
 	Level     x25.Config
 	Latency   time.Duration // until it takes what has arrived, at most
 }
@@ -106,7 +107,8 @@ func (m *Machine) Start() {
 	w := m.w
 	m.boot++
 	m.n = node.New(node.Config{
-		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Level: m.Level,
+		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Limits: m.Limits,
+		Level: m.Level,
 	})
 	w.tracef("%s starts", m.name)
 	for _, c := range m.nics {

@@ -199,7 +199,7 @@ var nodeMutants = []mutant{
 		"calls that wait", "netman/node/timer.go", "n.nextServer(now, c, x25.CauseOutOfOrder, 0, n.stationName(s)+\" does not answer\", out)", "n.look(now, c, out)",
 		"A call to a station that does not answer asks again for ever.",
 	}, {
-		"hello limit", "netman/node/station.go", "> (helloBurst-1)*helloInterval", "> helloBurst*time.Hour",
+		"hello limit", "netman/node/station.go", "> time.Duration(burst-1)*helloInterval", "> time.Duration(burst)*time.Hour",
 		"One station may send any number of hellos.",
 	}, {
 		"hello without link", "netman/node/station.go", "s.peer, s.next, s.hailed = h, nil, true", "n.newLink(s, h, out)",
@@ -214,7 +214,7 @@ var nodeMutants = []mutant{
 		"trace without data", "netman/node/frame.go", "case p.Kind == x25.KindData || p.Kind == x25.KindInterrupt:", "case p.Kind == x25.KindData:",
 		"A trace shows interrupts to whoever may not see them.",
 	}, {
-		"log limit", "netman/node/log.go", "!known && len(l.said) >= maxLogged && !l.forget(now)", "false",
+		"log limit", "netman/node/log.go", "!known && len(l.said) >= l.most() && !l.forget(now)", "false",
 		"Forged addresses fill the log.",
 	},
 }
