@@ -499,14 +499,7 @@ func TestHostileStation(t *testing.T) {
 		t.Errorf("rx: status %d, %q, %q", rx.status(), &rx.stdout, &rx.stderr)
 	}
 	for _, m := range victims {
-		after := memory(t, m)
-		t.Logf("%s: netman had %d KiB, then %d, then %d; it logged %d octets", m.Name, before[m.Name]>>10, middle[m.Name]>>10, after>>10, len(m.NetmanLog()))
-		if after > before[m.Name]+hostileGrowth {
-			t.Errorf("%s: netman grew by %d KiB", m.Name, (after-before[m.Name])>>10)
-		}
-		if after > middle[m.Name]+hostileSlack {
-			t.Errorf("%s: netman grew by %d KiB in the second half", m.Name, (after-middle[m.Name])>>10)
-		}
+		checkMemory(t, m, before[m.Name], middle[m.Name])
 		if n := len(m.NetmanLog()); n > 1<<20 {
 			t.Errorf("%s: netman logged %d octets", m.Name, n)
 		}
@@ -518,6 +511,19 @@ func TestHostileStation(t *testing.T) {
 	idle(t, victims...)
 	t.Logf("nothing is left after %v", time.Since(began))
 	run(t, sneezy, "rx", "grumpy", "uname -n").must(t, "grumpy\n", "", 0)
+}
+
+// checkMemory compares what netman has now with what it had before and in the middle.
+func checkMemory(t *testing.T, m *lab.Machine, before, middle int) {
+	t.Helper()
+	after := memory(t, m)
+	t.Logf("%s: netman had %d KiB, then %d, then %d; it logged %d octets", m.Name, before>>10, middle>>10, after>>10, len(m.NetmanLog()))
+	if after > before+hostileGrowth {
+		t.Errorf("%s: netman grew by %d KiB", m.Name, (after-before)>>10)
+	}
+	if after > middle+hostileSlack {
+		t.Errorf("%s: netman grew by %d KiB in the second half", m.Name, (after-middle)>>10)
+	}
 }
 
 // sum is the MD5 sum of noise, as md5sum writes it.
