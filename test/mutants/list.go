@@ -199,6 +199,12 @@ var nodeMutants = []mutant{
 		"calls that wait", "netman/node/timer.go", "n.nextServer(now, c, x25.CauseOutOfOrder, 0, n.stationName(s)+\" does not answer\", out)", "n.look(now, c, out)",
 		"A call to a station that does not answer asks again for ever.",
 	}, {
+		"answer by REJ", "netman/hdlc/in.go", "if l.send.va == l.send.vm || l.send.busy {", "if l.send.va == l.send.vs || l.send.busy {",
+		"Two ends that each hold a frame that the path eats say REJ to each other for ever.",
+	}, {
+		"reset, unread", "x25/out.go", " + rx.q.trim(l.cfg.Pool, l.cfg.ReceiveLimit))", ")",
+		"A peer that sends a window and a reset in turn fills the memory.",
+	}, {
 		"hello limit", "netman/node/station.go", "> time.Duration(burst-1)*helloInterval", "> time.Duration(burst)*time.Hour",
 		"One station may send any number of hellos.",
 	}, {
