@@ -269,6 +269,34 @@ func TestReset(t *testing.T) {
 	s.read("both ways", c, "after")
 }
 
+func TestResetAgainAndAgain(t *testing.T) {
+	s := readyScript(t, Config{ReceiveLimit: 100})
+	c := s.called(9, 4)
+	text := strings.Repeat("x", 60)
+	for range 10 {
+		for ps := range uint8(4) {
+			s.data(9, ps, 0, false, text)
+			s.next()
+		}
+		if c.Held() > 100+4*(60+4) {
+			t.Fatalf("a reader that sleeps holds %d octets, more than its limit and a window", c.Held())
+		}
+		s.recv(Packet{Kind: KindReset, LCI: 9})
+		s.want("each reset opens the window", "RESET CONFIRM lci 9")
+	}
+	s.read("what the limit allows stays", c, text)
+	s.read("and no more", c, "")
+	if got := s.l.Stats()[DropReset]; got != (3+9*4)*60 {
+		t.Errorf("%d octets are counted as dropped, want %d", got, (3+9*4)*60)
+	}
+	s.data(9, 0, 0, false, "after")
+	s.read("the circuit goes on", c, "after")
+	s.data(9, 1, 0, false, strings.Repeat("y", 200))
+	s.data(9, 2, 0, true, "half")
+	s.recv(Packet{Kind: KindReset, LCI: 9})
+	s.read("one that is above the limit by itself does not", c, "")
+}
+
 func TestCloseDrains(t *testing.T) {
 	s := readyScript(t, Config{})
 	c := s.called(9, 2)

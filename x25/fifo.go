@@ -171,6 +171,24 @@ func (f *fifo) cut(pool *Pool) int {
 	return n
 }
 
+// trim drops whole chunks at the tail, the last of which is closed, until size is at most most, and returns their octets.
+func (f *fifo) trim(pool *Pool, most int) int {
+	n, keep := 0, f.head
+	for at := f.head; at < f.tail; {
+		octets := int(f.header(at) & chunkLen)
+		if at += chunkHeader + octets; at-f.head <= most {
+			keep = at
+		} else {
+			n += octets
+		}
+	}
+	if f.tail = keep; f.empty() {
+		f.drop(pool)
+	}
+	f.last = f.head
+	return n
+}
+
 // drop empties the fifo and gives its buffer back.
 func (f *fifo) drop(pool *Pool) {
 	if f.buf == nil {

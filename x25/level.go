@@ -140,6 +140,7 @@ func (l *Level) Call(now time.Time, userData []byte) (*Circuit, error) {
 	}
 	lci, ok := l.freeLCI()
 	if !ok || l.live >= l.cfg.MaxCircuits {
+		l.stats[DropNoChannel]++
 		return nil, ErrNoChannel
 	}
 	c := l.newCircuit(lci, p3)

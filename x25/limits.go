@@ -154,8 +154,8 @@ const (
 	DropLevel        // of no use on LCI 0: diagnostic, registration, unknown
 	DropUnassigned   // LCI above MaxLCI
 	DropClosed       // data octets for a program that has gone
-	DropReset        // received octets of a sequence that a reset cut
-	DropNoChannel    // calls refused for want of a channel
+	DropReset        // received octets that a reset took: of a sequence that it cut, or above ReceiveLimit
+	DropNoChannel    // calls of either side refused for want of a channel
 	DropSurplus      // confirmations of a repeated request
 	DropDiagnostic   // diagnostics not sent because one was waiting
 	InterruptDropped // interrupts for a program that has gone

@@ -267,13 +267,14 @@ func (l *Level) free(c *Circuit) {
 	l.rest()
 }
 
-// flush is what a reset does to both directions (ISO 8208 8.1, 9).
+// flush is what a reset does to both directions (ISO 8208 8.1, 9). The peer has the credit of a whole window then, however much lies
+// unread: of what it sent before, no more stays than what credit is given beside.
 func (l *Level) flush(c *Circuit) {
 	c.tx.full = c.tx.full || !c.tx.q.empty()
 	c.tx.q.drop(l.cfg.Pool)
 	c.tx.vs, c.tx.lwe, c.tx.open, c.tx.rnr = 0, 0, false, false
 	rx := &c.rx
-	l.stats[DropReset] += uint64(rx.q.cut(l.cfg.Pool))
+	l.stats[DropReset] += uint64(rx.q.cut(l.cfg.Pool) + rx.q.trim(l.cfg.Pool, l.cfg.ReceiveLimit))
 	if rx.q.empty() {
 		rx.peeked = false
 	}

@@ -8,8 +8,23 @@ import (
 
 // The action tables, cell by cell, as a station reads them that sees its peer as the DTE (doc.go has the states). They are
 // typed from the tables of X.25 annex C as known from implementations and from the diagnostic codes 17 to 29, which name
-// the states; the annex's own text was not at hand, nor the DTE to DTE tables of ISO 8208. The diagnostic codes are those of
-// a reprint of ISO 8208 table 14-B.
+// the states; the tables of the annex were not at hand (of the text of 1992 only their introduction was), nor the DTE to DTE
+// tables of ISO 8208. The diagnostic codes are those of a reprint of ISO 8208 table 14-B.
+//
+// Behind a row stands what its cells were checked against, cell by cell: where it agrees, where it differs, and the rest, which
+// nothing at hand says anything about, as "unchecked".
+//
+//	B  4.4BSD, sys/netccitt/pk_input.c as OpenBSD had it in 2002, a DTE: p2, p3, p4, p7 (its RECEIVED_CALL, SENT_CALL,
+//	   DATA_TRANSFER, SENT_CLEAR), d1 and d3; what it does not expect in them it clears with 33, whatever the state
+//	L  Linux 6.1, net/x25/x25_in.c, x25_link.c and x25_dev.c, a DTE: r1, r3, p2, p3, p4, p7 (its 5, 1, 3, 2), d1 and d3 (3, 4);
+//	   what it does not expect it ignores without a word
+//	H  Hewlett-Packard's X.25 manual, appendix C, tables C-1 to C-3: which code is sent by restart, clear or reset for what. It has
+//	   17; 20 to 25; 27 and 29; 33 and 38 by all three; and, unlike here, 33 for REJ and registration
+//
+// A restart in r3 is a confirmation in L, and in B unless its cause says that a DTE sent it: then B restarts anew, to find who is to
+// have which role (ISO 8208 4.5), which here the addresses decide.
+//
+// p1 in B and L is where no circuit is. p5, p6, r2 and d2 are no states of theirs that a packet can find; H names p5 and p6.
 //
 // A cell is the state entered ("p6"); "D" discard; "E p7 20": enter the state by sending its request with the diagnostic;
 // "diag 33": discard and send a diagnostic packet.
@@ -18,18 +33,20 @@ var restartTable = []struct {
 	packet string
 	cells  [3]string // r1, r2, r3
 }{
-	{"restart", [3]string{"r2", "D", "r1"}},
-	{"restart confirm", [3]string{"E r3 17", "E r3 18", "r1"}},
-	{"restart on lci 1", [3]string{"E r3 41", "E r3 41", "D"}},
-	{"restart confirm on lci 1", [3]string{"E r3 41", "E r3 41", "D"}},
-	{"diagnostic", [3]string{"D", "E r3 33", "D"}},
+	{"restart", [3]string{"r2", "D", "r1"}},                            // r1, r3: B, L (see above); r2 unchecked
+	{"restart confirm", [3]string{"E r3 17", "E r3 18", "r1"}},         // r1: B, L, H; r3: B, L; r2 unchecked
+	{"restart on lci 1", [3]string{"E r3 41", "E r3 41", "D"}},         // unchecked, but for the meaning of 41; B and L discard it where no circuit is
+	{"restart confirm on lci 1", [3]string{"E r3 41", "E r3 41", "D"}}, // likewise
+	{"diagnostic", [3]string{"D", "E r3 33", "D"}},                     // r1: B and L log it; r3: B, L; r2 unchecked
+	// From here on r3: B; r1: B and L discard and log; that a diagnostic packet tells of it, its codes, and r2 are unchecked. H restarts
+	// with 33 where here 33 is reported.
 	{"registration request", [3]string{"diag 33", "E r3 33", "D"}},
 	{"registration confirm", [3]string{"diag 33", "E r3 33", "D"}},
 	{"unknown", [3]string{"diag 33", "E r3 33", "D"}},
 	{"call on lci 0", [3]string{"diag 36", "E r3 33", "D"}},
 	{"data on lci 0", [3]string{"diag 36", "E r3 33", "D"}},
-	{"call on lci 1", [3]string{"call table", "E r3 18", "D"}},
-	{"data on lci 1", [3]string{"call table", "E r3 18", "D"}},
+	{"call on lci 1", [3]string{"call table", "E r3 18", "D"}}, // r3: B; r2 unchecked
+	{"data on lci 1", [3]string{"call table", "E r3 18", "D"}}, // likewise
 }
 
 var restartPackets = map[string]string{
@@ -102,14 +119,20 @@ func (s *script) checkRestartCell(cell, state string, before Stats) {
 }
 
 // callTable is for the role DCE. Where the DTE differs, differs says so.
+//
+// All rows: p7 discards what is neither clear nor its confirmation: B, L. "E p7 20" to "E p7 25": H, which has these codes for a packet
+// that is invalid in p1 to p6, sent by clear; B clears with 33 in their place. p5 beside that unchecked: no table for it was at hand, and
+// that the DTE's call stands while the DCE's moves to another channel is typed from memory of X.25 4.1.6 and ISO 8208 5.2.5.
 var callTable = []struct {
 	packet string
 	cells  [7]string // p1 to p7
 }{
+	// p1: B, L; p3: B ignores it, for its call stands, L clears with 72.
 	{"call", [7]string{"p2", "E p7 21", "p5", "E p7 23", "E p7 24", "E p7 25", "D"}},
-	{"accept", [7]string{"E p7 20", "E p7 21", "p4", "E p7 23", "E p7 24", "E p7 25", "D"}},
+	{"accept", [7]string{"E p7 20", "E p7 21", "p4", "E p7 23", "E p7 24", "E p7 25", "D"}}, // p3: B, L; p7: B by name
+	// p1: B; p2, p3, p4: B, L; p7: B, which says nothing more, as here, while L confirms it as well; p6 unchecked.
 	{"clear", [7]string{"p6", "p6", "p6", "p6", "p6", "D", "p1"}},
-	{"clear confirm", [7]string{"E p7 20", "E p7 21", "E p7 22", "E p7 23", "E p7 24", "E p7 25", "p1"}},
+	{"clear confirm", [7]string{"E p7 20", "E p7 21", "E p7 22", "E p7 23", "E p7 24", "E p7 25", "p1"}}, // p7: B, L; p1: B ignores it
 	{"data", [7]string{"E p7 20", "E p7 21", "E p7 22", "data table", "E p7 24", "E p7 25", "D"}},
 	{"rr", [7]string{"E p7 20", "E p7 21", "E p7 22", "data table", "E p7 24", "E p7 25", "D"}},
 	{"rnr", [7]string{"E p7 20", "E p7 21", "E p7 22", "data table", "E p7 24", "E p7 25", "D"}},
@@ -118,7 +141,8 @@ var callTable = []struct {
 	{"interrupt confirm", [7]string{"E p7 20", "E p7 21", "E p7 22", "data table", "E p7 24", "E p7 25", "D"}},
 	{"reset", [7]string{"E p7 20", "E p7 21", "E p7 22", "data table", "E p7 24", "E p7 25", "D"}},
 	{"reset confirm", [7]string{"E p7 20", "E p7 21", "E p7 22", "data table", "E p7 24", "E p7 25", "D"}},
-	// What is no packet, on a channel (before the tables).
+	// What is no packet, on a channel (before the tables). 33 and 38 by clear: H, B (33). 40, and which of them counts when there are
+	// two, unchecked; so is "diag 40" in p1.
 	{"unknown", [7]string{"E p7 33", "E p7 33", "E p7 33", "data table", "E p7 33", "E p7 33", "D"}},
 	{"too short", [7]string{"E p7 38", "E p7 38", "E p7 38", "data table", "E p7 38", "E p7 38", "D"}},
 	{"bad gfi", [7]string{"diag 40", "E p7 40", "E p7 40", "data table", "E p7 40", "E p7 40", "D"}},
@@ -270,22 +294,25 @@ func (s *script) checkCallCell(cell, state string, c *Circuit, lci uint16, dropp
 	}
 }
 
+// All rows: d3 discards what is neither reset, its confirmation nor of the call table: B, L. d2: unchecked; H has
+// no 28, nor 18 and 26. 27 for d1: H.
 var dataTable = []struct {
 	packet string
 	cells  [3]string // d1, d2, d3
 }{
+	// d1: B, L; d3: L, but that it confirms as well, while B ignores it and waits for the confirmation.
 	{"reset", [3]string{"d2", "D", "d1"}},
-	{"reset confirm", [3]string{"E d3 27", "E d3 28", "d1"}},
-	{"data", [3]string{"data", "E d3 28", "D"}},
-	{"rr", [3]string{"nothing", "E d3 28", "D"}},
-	{"rnr", [3]string{"nothing", "E d3 28", "D"}},
-	{"interrupt", [3]string{"confirm", "E d3 28", "D"}},
-	{"interrupt confirm", [3]string{"E d3 43", "E d3 28", "D"}},
-	{"rej", [3]string{"E d3 37", "E d3 37", "D"}},
-	{"unknown", [3]string{"E d3 33", "E d3 33", "D"}},
-	{"too short", [3]string{"E d3 38", "E d3 38", "D"}},
-	{"bad gfi", [3]string{"E d3 40", "E d3 40", "D"}},
-	// The call table in p4, whatever the state of reset.
+	{"reset confirm", [3]string{"E d3 27", "E d3 28", "d1"}},    // d1: H; B resets with 32; d3: B, L
+	{"data", [3]string{"data", "E d3 28", "D"}},                 // d1: B, L
+	{"rr", [3]string{"nothing", "E d3 28", "D"}},                // d1: B, L
+	{"rnr", [3]string{"nothing", "E d3 28", "D"}},               // d1: B, L
+	{"interrupt", [3]string{"confirm", "E d3 28", "D"}},         // d1: B, L
+	{"interrupt confirm", [3]string{"E d3 43", "E d3 28", "D"}}, // d1: B; L takes it
+	{"rej", [3]string{"E d3 37", "E d3 37", "D"}},               // d1: the meaning of 37; H resets with 33
+	{"unknown", [3]string{"E d3 33", "E d3 33", "D"}},           // d1: H; B clears with 33
+	{"too short", [3]string{"E d3 38", "E d3 38", "D"}},         // d1: H
+	{"bad gfi", [3]string{"E d3 40", "E d3 40", "D"}},           // unchecked, but for the meaning of 40
+	// The call table in p4, whatever the state of reset. Clear in d1 and d3: B, L; the others in d1: as there.
 	{"call", [3]string{"E p7 23", "E p7 23", "E p7 23"}},
 	{"accept", [3]string{"E p7 23", "E p7 23", "E p7 23"}},
 	{"clear confirm", [3]string{"E p7 23", "E p7 23", "E p7 23"}},

@@ -28,6 +28,7 @@
 //   - N(R) and N(S) up to 64 behind are stale: such a frame is ignored but for its P. Windows are at most 63.
 //   - SABME is accepted only when a hello announced it (Expect). One repeated because UA was lost is answered again.
 //   - DM in NORMAL counts only as the answer to a poll; any other makes us poll. UA that nobody waits for is ignored.
+//   - F that nobody waits for is ignored, where the standard has FRMR.
 //   - There is no ERROR state: the sender of FRMR is down at once, and says DM to whoever did not hear it.
 //   - What Parse refuses is dropped, where the standard has FRMR with W or X.
 //   - Silence and not a number of tries decides that the peer has gone.

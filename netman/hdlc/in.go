@@ -350,12 +350,12 @@ func (l *Link) handleF(now time.Time, out *Out) {
 	l.poll.await = false
 	l.measure(now)
 	l.time.t1 = now.Add(l.t1())
-	if l.send.va == l.send.vs || l.send.busy {
+	if l.send.va == l.send.vm || l.send.busy {
 		return
 	}
-	if lost {
-		// In halves: where a REJ had V(A) sent again after this P, that one has not been asked about.
-		if l.send.again += 2; l.poll.repaired {
+	if lost { // also when the answer is a REJ, for which V(S) went back just now
+		// In halves: where a REJ that came before had V(A) sent again after this P, that one has not been asked about.
+		if l.send.again += 2; l.poll.repaired && l.send.backAt.Before(now) {
 			l.send.again--
 		}
 	}

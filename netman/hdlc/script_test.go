@@ -661,6 +661,45 @@ func TestPathThatEatsFrames(t *testing.T) {
 	}
 }
 
+func TestEatenBeforeSmall(t *testing.T) {
+	s := newScript(t, Config{})
+	s.up(ms)
+	s.send("large", "small")
+	s.want("the last of two asks", "I S0 R0", "I S1 R0 P")
+	for range maxSends - 1 {
+		s.wait(ms)
+		s.recv("REJ R0 F")
+		s.want("the answer shows the gap, and both are sent again", "I S0 R0", "I S1 R0 P")
+	}
+	s.wait(ms)
+	s.recv("REJ R0 F")
+	s.want("8 answers by REJ, one for each sending, end the link", "DISC P", "=down frames of this size do not pass")
+}
+
+func TestEatenBeforeSmallOnADoublingPath(t *testing.T) {
+	s := newScript(t, Config{})
+	s.up(ms)
+	s.send("large", "small")
+	s.skip()
+	for range 3 * maxSends {
+		s.wait(ms / 200)
+		s.recv("REJ R0")
+	}
+	s.want("copies of a REJ tell of one loss in a round trip", "I S0 R0", "I S1 R0")
+	s.wait(ms)
+	s.recv("REJ R0 F", "REJ R0 F", "REJ R0 F")
+	s.want("as do those of an answer", "I S0 R0", "I S1 R0 P")
+	for range 3 * maxSends {
+		s.recv("REJ R0 F")
+	}
+	s.want("which come too early for the next P")
+	s.wait(ms)
+	s.recv("RR R2 F")
+	if st := s.link.Stats(); s.link.State() != "NORMAL" || st.ResentI != 4 {
+		t.Errorf("%s, sent again %d; want the link up, and two frames sent again twice", s.link.State(), st.ResentI)
+	}
+}
+
 func TestStaleNumbers(t *testing.T) {
 	s := newScript(t, Config{K: MaxWindow, RW: MaxWindow})
 	s.up(ms)

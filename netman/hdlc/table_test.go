@@ -7,7 +7,30 @@ import (
 )
 
 // The table of states and frames, typed from IEEE 802.2 7 (the state transition table of the connection component) with
-// protocol.md 3 on top. A cell is what the link does: frames sent, "=events", and ">STATE" if that changes; "-" is
+// protocol.md 3 on top.
+//
+// It was checked against the table as Linux 6.1 has it (net/llc/llc_c_st.c, whose events and actions bear the standard's names), all of
+// ADM, SETUP, NORMAL, AWAIT, BUSY, REJECT and D_CONN, and the page of IEEE 802.2 (1998) that has AWAIT_BUSY. By groups of rows:
+//
+//	SABME         SETUP, D_CONN agree; ADM and the up states differ: deviation 2 of protocol.md
+//	DISC          agrees
+//	UA            SETUP, D_CONN agree; up: FRMR there, nothing here: deviation 3
+//	DM            SETUP agrees, but that it must have F here; AWAIT, D_CONN agree; NORMAL, BUSY, REJECT: down there, poll here: deviation 3
+//	FRMR          there the link is reset, here it is down: deviation 5. As a state ERROR is not here, none of its rows is
+//	I S=          NORMAL, REJECT agree, AWAIT but that without P it is acknowledged at once there, and here within T2; BUSY: the answer
+//	              agrees; there the information may be taken nevertheless, here it never is
+//	I S+          agrees: REJ once, with F to P; in BUSY RNR, in REJECT RR to P and otherwise nothing
+//	I S-          in the standard "duplicate", which the page has as here (nothing, but N(R)) for P=0; with P unchecked, as are the other
+//	              states: Linux has no such event
+//	R-            deviation 1: there is no such event
+//	S!, R!, long  FRMR, agrees; then ERROR there, down here: deviation 5. Y, Z, V as bits: Linux's llc_pdu_init_as_frmr_rsp
+//	RR, RNR, REJ  with P agree; so do those without. With F that nobody awaits: FRMR there, nothing here: deviation 7. REJ in NORMAL
+//	              and REJECT agrees for nothing outstanding; what is sent again otherwise is tested by scripts
+//	TEST, XID     commands agree, but that Linux answers with F=1 always; the standard's F=P (6.6, 6.7) is unchecked
+//	ADM, P=1      any other command: DM F, agrees
+//	the last ones what is no frame of the standard: unchecked; PROOF is dnet's own
+//
+// A cell is what the link does: frames sent, "=events", and ">STATE" if that changes; "-" is
 // nothing. R= is the present V(R), R+ the next one. ADM! is ADM after a hello announced a SABME; AWAIT, BUSY and REJECT
 // are NORMAL with the flag of that name. In the frames, S= is in sequence, S+ after a gap, S- had before, S! outside
 // the window; R= acknowledges nothing new, R- is stale, R! was never sent.

@@ -53,6 +53,7 @@ type end struct {
 	sent      int
 	received  int
 	packetLen int
+	smallLen  int // of every second packet; 0: as the others
 	ups       int
 	reasons   []Reason
 	idleUntil time.Time // this end's program gives nothing before
@@ -103,6 +104,9 @@ func (s *world) after(i int) {
 		// The payload is its own number, so that the receiver can tell loss, doubling and order.
 		packet := binary.BigEndian.AppendUint32(e.link.Buffer(), uint32(e.sent))
 		packet = packet[:e.packetLen]
+		if e.smallLen > 0 && e.sent%2 == 1 {
+			packet = packet[:e.smallLen]
+		}
 		e.toSend--
 		e.sent++
 		e.link.Send(s.now, packet, e.toSend > 0 && e.link.Room() > 1, &e.out)
@@ -367,6 +371,34 @@ func TestEatingPath(t *testing.T) {
 	s.until(2*time.Second, "given up", func() bool { return len(s.ends[0].reasons) > 0 && len(s.ends[1].reasons) > 0 })
 	if got := s.ends[0].reasons[0]; got != PathMTU {
 		t.Errorf("down for %v, want %v", got, PathMTU)
+	}
+}
+
+// TestEatingBothWays: large frames of both ends are eaten between small ones that pass, so that each end answers the other's P by REJ.
+// Both say that the path eats them within a second or so, whoever is first.
+func TestEatingBothWays(t *testing.T) {
+	for _, row := range []struct {
+		delay time.Duration
+		n, m  int
+	}{{100 * time.Microsecond, 2, 2}, {100 * time.Microsecond, 2, 3}, {360 * time.Microsecond, 10, 2}, {3 * ms, 20, 20}, {50 * ms, 2, 2}} {
+		s := newWorld(t, 1, wire{delay: row.delay}, Config{N1: 8997, SafeN1: 1497, K: 63, RW: 63})
+		s.connect(time.Second)
+		s.move(50, 50, 10*time.Second) // the round trip is known
+		s.wire.eats = 1500
+		for i, e := range s.ends {
+			e.toSend, e.smallLen = []int{row.n, row.m}[i], 20
+		}
+		s.after(0)
+		s.after(1)
+		s.until(2*time.Second+20*row.delay, "given up", func() bool { return len(s.ends[0].reasons) > 0 && len(s.ends[1].reasons) > 0 })
+		if s.ends[0].reasons[0] != PathMTU && s.ends[1].reasons[0] != PathMTU {
+			t.Errorf("delay %v: down for %v and %v, want one for %v", row.delay, s.ends[0].reasons, s.ends[1].reasons, PathMTU)
+		}
+		for i, e := range s.ends {
+			if again := e.link.Stats().ResentI; again > 4*maxSends*uint64(max(row.n, row.m)) {
+				t.Errorf("delay %v: end %d sent %d frames again before it gave up", row.delay, i, again)
+			}
+		}
 	}
 }
 

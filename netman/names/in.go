@@ -56,7 +56,11 @@ func (d *Directory) handleQuery(now time.Time, s *station, m Message, out *Out) 
 		}
 	}
 	due := now.Add(d.jitter())
-	if !due.After(now) || len(d.held) >= d.cfg.Limits.Held {
+	full := len(d.held) >= d.cfg.Limits.Held
+	if full {
+		d.count("held answers full")
+	}
+	if full || !due.After(now) {
 		d.answerStation(now, s, m, out)
 		return
 	}

@@ -4,11 +4,11 @@ import "time"
 
 // Limits of a Directory; a zero is the default. What happens at each is said beside it.
 type Limits struct {
-	Queries  int // being asked by this machine: Query returns ErrQueries. 4096
+	Queries  int // being asked by this machine: Query returns ErrQueries, which the node counts as "calls full". 4096
 	Answers  int // kept for one query: further stations are counted as "answers full". 16
-	Stations int // known: the one not heard for longest is forgotten. 1024
+	Stations int // known: the one not heard for longest is forgotten, counted as "stations full". 1024
 	Services int // registered on this machine: Register returns an error. MaxServices
-	Held     int // answers held back for their jitter: further ones go at once. 256
+	Held     int // answers held back for their jitter: further ones go at once, counted as "held answers full". 256
 	Rivals   int // machines that claim our name when we do: further ones are counted as "rivals full". 16
 	Clashes  int // stations reported with our name: further ones are counted as "clashes full". 64
 }

@@ -49,11 +49,6 @@ func (n *Node) located(c *Circuit, machine string, out *Out) {
 // begin takes the shortest way to a server: within this machine, on a link that is up to the machine named, or by asking the wire.
 func (n *Node) begin(now time.Time, c *Circuit, out *Out) {
 	service := c.Service
-	if len(n.looking) >= maxCalls {
-		n.drop("calls full")
-		n.fail(now, c, x25.CauseCongestion, 0, "too many calls are looking for a server", out)
-		return
-	}
 	_, machine, domain := names.SplitService(service)
 	switch {
 	case machine == n.cfg.Machine && !n.dir.Has(service):
@@ -70,10 +65,11 @@ func (n *Node) begin(now time.Time, c *Circuit, out *Out) {
 	}
 }
 
-// look asks the wire for the name.
+// look asks the wire for the name. Only calls that do so count towards Limits.Calls.
 func (n *Node) look(now time.Time, c *Circuit, out *Out) {
 	id, err := n.dir.Query(now, c.Service, &n.nout)
 	if err != nil {
+		n.drop("calls full")
 		n.fail(now, c, x25.CauseCongestion, 0, err.Error(), out)
 		return
 	}

@@ -14,16 +14,16 @@ func (n *Node) Check() error {
 	switch {
 	case len(n.stations) != len(n.order):
 		return fmt.Errorf("node: %d stations by address, %d in order", len(n.stations), len(n.order))
-	case len(n.order) > maxStations:
-		return fmt.Errorf("node: %d stations, limit %d", len(n.order), maxStations)
-	case len(n.looking) > maxCalls:
-		return fmt.Errorf("node: %d calls are looking for a server, limit %d", len(n.looking), maxCalls)
+	case len(n.order) > n.cfg.Limits.Stations:
+		return fmt.Errorf("node: %d stations, limit %d", len(n.order), n.cfg.Limits.Stations)
+	case len(n.looking) > n.cfg.Limits.Calls:
+		return fmt.Errorf("node: %d calls are looking for a server, limit %d", len(n.looking), n.cfg.Limits.Calls)
 	case n.xnext != 0 || len(n.xout.Events) != 0:
 		return fmt.Errorf("node: %d events of a level were not handled", len(n.xout.Events)-n.xnext)
 	case len(n.nout.Events) != 0 || len(n.nout.Messages) != 0:
 		return fmt.Errorf("node: what the directory wants done was not done")
-	case len(n.staggered) > maxCalls:
-		return fmt.Errorf("node: %d calls may try a further server, limit %d", len(n.staggered), maxCalls)
+	case len(n.staggered) > n.cfg.Limits.Calls:
+		return fmt.Errorf("node: %d calls may try a further server, limit %d", len(n.staggered), n.cfg.Limits.Calls)
 	case n.late(n.dir.Deadline()):
 		return fmt.Errorf("node: the directory's deadline would be missed")
 	}

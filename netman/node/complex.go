@@ -26,7 +26,7 @@ type Complex struct {
 // NewComplex makes a server of a service. Its first packet is a restart request: the event Packets follows.
 func (n *Node) NewComplex(now time.Time, service string, out *Out) *Complex {
 	cfg := n.cfg.Level
-	cfg.Role, cfg.MaxPacket, cfg.Pool, cfg.Budget = x25.DCE, ComplexPacket, n.pool, &x25.Budget{Limit: complexBudget}
+	cfg.Role, cfg.MaxPacket, cfg.Pool, cfg.Budget = x25.DCE, ComplexPacket, n.pool, &x25.Budget{Limit: n.cfg.Limits.ComplexBudget}
 	cfg.Timers.T21, cfg.Timers.Drain = complexOffer, complexDrain
 	orDefault(&cfg.MaxCircuits, maxCircuits)
 	orDefault(&cfg.QueueLimit, complexQueue)
@@ -36,12 +36,6 @@ func (n *Node) NewComplex(now time.Time, service string, out *Out) *Complex {
 	k.level.LinkUp(now, &n.xout)
 	k.settle(now, out)
 	return k
-}
-
-func orDefault(v *int, standard int) {
-	if *v == 0 {
-		*v = standard
-	}
 }
 
 // Offer gives it an Incoming call: false if it has no channel for it, or the call is over already, and it is still the owner's. Nothing

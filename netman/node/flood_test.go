@@ -185,8 +185,8 @@ func TestHalfOpenLinks(t *testing.T) {
 		}
 		out.Reset()
 	}
-	if len(n.order) > maxStations {
-		t.Errorf("%d stations are kept, want %d at most", len(n.order), maxStations)
+	if len(n.order) > n.cfg.Limits.Stations {
+		t.Errorf("%d stations are kept, want %d at most", len(n.order), n.cfg.Limits.Stations)
 	}
 	begin(late, 9)
 	if got := answers(out, late); len(got) < 2 {

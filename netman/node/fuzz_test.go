@@ -81,7 +81,7 @@ func (a *abuse) check() {
 	if err := a.n.Check(); err != nil {
 		a.t.Fatal(err)
 	}
-	if len(a.n.drops) > 64 || len(a.n.past) > 128 || len(a.n.logs.said) > maxLogged || len(a.n.slabs) > 8 {
+	if len(a.n.drops) > 64 || len(a.n.past) > 128 || len(a.n.logs.said) > a.n.cfg.Limits.Logged || len(a.n.slabs) > 8 {
 		a.t.Fatalf("%d reasons to drop, %d past counters, %d lines logged, %d slabs", len(a.n.drops), len(a.n.past), len(a.n.logs.said), len(a.n.slabs))
 	}
 }

@@ -22,9 +22,7 @@ func newLoopback(n *Node) *loopback {
 	for i, role := range []x25.Role{x25.DTE, x25.DCE} {
 		cfg := n.cfg.Level
 		cfg.Role, cfg.MaxPacket, cfg.Pool, cfg.Budget = role, localPacket, n.pool, n.budget
-		if cfg.MaxCircuits == 0 {
-			cfg.MaxCircuits = maxCircuits
-		}
+		orDefault(&cfg.MaxCircuits, maxCircuits)
 		l.levels[i] = x25.NewLevel(cfg)
 	}
 	return l

@@ -3,8 +3,9 @@ package node
 import "time"
 
 // Limiter keeps the log from being filled by whoever can cause a line again and again: of one reason and source it lets one line a
-// minute pass, and of all together maxLogged. The zero value is ready. It has one owner.
+// minute pass, and of all together Most. The zero value is ready. It has one owner.
 type Limiter struct {
+	Most int // lines a minute of all reasons and sources; 0: 256
 	said map[logKey]time.Time
 	full time.Time // when one of said is a minute old, if there is no room for another before
 	Left uint64    // lines left out
@@ -16,7 +17,7 @@ type logKey struct{ source, reason string }
 func (l *Limiter) Allow(now time.Time, source, reason string) bool {
 	key := logKey{source, reason}
 	last, known := l.said[key]
-	if known && now.Sub(last) < logInterval || !known && len(l.said) >= maxLogged && !l.forget(now) {
+	if known && now.Sub(last) < logInterval || !known && len(l.said) >= l.most() && !l.forget(now) {
 		l.Left++
 		return false
 	}
@@ -40,5 +41,13 @@ func (l *Limiter) forget(now time.Time) bool {
 			l.full = due
 		}
 	}
-	return len(l.said) < maxLogged
+	return len(l.said) < l.most()
+}
+
+// most is Most or its default.
+func (l *Limiter) most() int {
+	if l.Most <= 0 {
+		return maxLogged
+	}
+	return l.Most
 }

@@ -18,6 +18,7 @@ type Config struct {
 	Ethertype uint16        // 0: Ethertype
 	Tolerance time.Duration // silence after which a link is down; 0: 1 s
 	Budget    int           // received octets held for programs; 0: 64 MiB
+	Limits    Limits        // zeros: the defaults
 	Level     x25.Config    // limits and timers of layer 3; role, sizes, pool and budget are filled in per link
 	Seal      *seal.Config  // mode, keys, pins; nil: mode open. BootID is filled in
 }
@@ -78,6 +79,7 @@ func New(cfg Config) *Node {
 	if cfg.Budget == 0 {
 		cfg.Budget = receiveBudget
 	}
+	cfg.Limits = cfg.Limits.withDefaults()
 	n := &Node{
 		cfg:      cfg,
 		stations: map[stationKey]*station{},
@@ -85,9 +87,10 @@ func New(cfg Config) *Node {
 		slabs:    map[int]*hdlc.Slab{},
 		pool:     x25.NewPool(),
 		budget:   &x25.Budget{Limit: cfg.Budget},
+		logs:     Limiter{Most: cfg.Limits.Logged},
 		drops:    map[string]uint64{},
 		past:     map[string]uint64{},
-		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed, Limits: names.Limits{Queries: maxCalls}}),
+		dir:      names.New(names.Config{Machine: cfg.Machine, BootID: cfg.BootID, Seed: cfg.Seed, Limits: cfg.Limits.Names}),
 	}
 	n.startSealing(cfg.Seal)
 	n.stranger = hdlc.NewLink(n.linkConfig(n.safeN1(), n.safeN1(), hdlc.MaxWindow, hdlc.MaxWindow, cfg.Tolerance))

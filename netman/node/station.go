@@ -69,7 +69,7 @@ func (n *Node) stationAt(now time.Time, key stationKey, out *Out) *station {
 	if s := n.stations[key]; s != nil {
 		return s
 	}
-	if len(n.order) >= maxStations && !n.evictStation(now, out) {
+	if len(n.order) >= n.cfg.Limits.Stations && !n.evictStation(now, out) {
 		n.drop("stations full")
 		return nil
 	}
@@ -106,12 +106,12 @@ func (n *Node) evictStation(now time.Time, out *Out) bool {
 	return true
 }
 
-// mayHail takes one hello out of the station's bucket.
-func (s *station) mayHail(now time.Time) bool {
+// mayHail takes one hello out of the station's bucket, which holds burst.
+func (s *station) mayHail(now time.Time, burst int) bool {
 	if s.hellos.Before(now) {
 		s.hellos = now
 	}
-	if s.hellos.Sub(now) > (helloBurst-1)*helloInterval {
+	if s.hellos.Sub(now) > time.Duration(burst-1)*helloInterval {
 		return false
 	}
 	s.hellos = s.hellos.Add(helloInterval)
@@ -194,9 +194,7 @@ func (n *Node) role(s *station) x25.Role {
 func (n *Node) linkUp(now time.Time, s *station, out *Out) {
 	cfg := n.cfg.Level
 	cfg.Role, cfg.MaxPacket, cfg.Pool, cfg.Budget = n.role(s), s.link.N1()-4, n.pool, n.budget
-	if cfg.MaxCircuits == 0 {
-		cfg.MaxCircuits = maxCircuits
-	}
+	orDefault(&cfg.MaxCircuits, maxCircuits)
 	s.state, s.since, s.empty, s.why = up, now, now, ""
 	if n.desk != nil {
 		s.sealed.bind()
@@ -317,7 +315,7 @@ func (n *Node) handleHello(now time.Time, key stationKey, m names.Message, respo
 	if s == nil {
 		return
 	}
-	if !s.mayHail(now) {
+	if !s.mayHail(now, n.cfg.Limits.HelloBurst) {
 		n.drop("hellos of one station limited")
 		return
 	}

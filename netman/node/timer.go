@@ -54,7 +54,7 @@ func (n *Node) stationTimeout(now time.Time, s *station, out *Out) {
 
 // greetTimeout repeats a hello, or gives the station up.
 func (n *Node) greetTimeout(now time.Time, s *station, out *Out) {
-	if s.greet.tries < greetTries {
+	if s.greet.tries < n.cfg.Limits.GreetTries {
 		n.sendHello(now, s, out)
 		return
 	}

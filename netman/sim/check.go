@@ -69,7 +69,8 @@ func (p *program) checkCleared(ev node.Event) {
 	case ev.Cause == x25.CauseDTE:
 		ok = other.closing && ev.Diag == other.plan.diag && ev.Text == other.text
 	case ev.Cause == x25.CauseOutOfOrder:
-		ok = w.Trouble || !p.connected && (ev.Diag == x25.DiagCallTimer || strings.HasSuffix(ev.Text, "does not answer"))
+		ok = w.Trouble || !p.connected && (ev.Diag == x25.DiagCallTimer || strings.HasSuffix(ev.Text, "does not answer") ||
+			w.Scarce && strings.HasSuffix(ev.Text, ": refused")) // a machine with too many stations forgot this one after its hello
 	case ev.Cause == x25.CauseBarred || ev.Cause == x25.CauseIncompatible:
 		ok = w.Strangers && !p.connected
 	case ev.Cause == x25.CauseCongestion:

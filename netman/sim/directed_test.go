@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"dnet/netman/names"
+	"dnet/netman/node"
 	"dnet/netman/seal"
 	"dnet/x25"
 )
@@ -317,6 +319,36 @@ func TestOneName(t *testing.T) {
 	})
 }
 
+// TestOneNameOfMany: of many that claim one name at once somebody gets it. When they weigh fewer rivals than there are, two may; then
+// both are told once they meet.
+func TestOneNameOfMany(t *testing.T) {
+	for rivals := range 3 { // 0: as many as there may be
+		try(t, func(w *World) {
+			limits := node.Limits{Names: names.Limits{Rivals: rivals, Clashes: rivals}}
+			for range 5 {
+				w.AddMachine("doc", MachineConfig{Limits: limits}).Start()
+			}
+			w.Run(10 * time.Second)
+			holders := 0
+			for _, m := range w.Machines {
+				if m.claimed {
+					holders++
+				}
+			}
+			asker := boot(w, MachineConfig{}, "grumpy")
+			asker[0].call("sink.doc", plan{})
+			w.Until(3*time.Second, "the call over", func() bool { return w.open == 0 })
+			switch {
+			case holders == 0 || rivals == 0 && holders > 1:
+				w.failf("%d machines hold the name", holders)
+			case holders > 1 && w.Stats.Clashes < holders:
+				w.failf("%d machines hold the name, and %d clashes were told", holders, w.Stats.Clashes)
+			}
+			t.Logf("at most %d rivals weighed: %d machines hold the name, %d clashes", rivals, holders, w.Stats.Clashes)
+		})
+	}
+}
+
 // TestOneNameSplit: two that came to one name while parted are told so once they meet, and nobody is cut off.
 func TestOneNameSplit(t *testing.T) {
 	try(t, func(w *World) {
@@ -360,6 +392,29 @@ func TestLargeFrames(t *testing.T) {
 			second, _ := connect(w, m[0], "sink.sneezy", plan{writes: []write{{n: 60000}, {n: 3000}}})
 			w.Until(time.Second, "data through", func() bool { return second.gone })
 		})
+	}
+}
+
+// TestLargeFramesBothWays: so they do when each has a large frame and a small one behind it for the other, and answers the other's P by REJ.
+func TestLargeFramesBothWays(t *testing.T) {
+	for _, delay := range []time.Duration{10 * time.Microsecond, 200 * time.Microsecond, 2 * time.Millisecond} {
+		for _, octet := range []time.Duration{0, 80} {
+			try(t, func(w *World) {
+				w.Wire.SetMood(Mood{Delay: delay, Octet: octet})
+				m := boot(w, MachineConfig{MTU: 4000}, "grumpy", "sneezy")
+				mixed := []write{{n: 200}, {n: 3500}} // and an RR packet behind them
+				m[1].offer(&service{name: "mixed.sneezy", max: 1, plan: func(*request) plan { return idle() }})
+				client, server := connect(w, m[0], "mixed.sneezy", idle())
+				w.Run(time.Second)
+				w.Wire.MTU = 1500
+				client.plan.writes, server.plan.writes = mixed, mixed
+				m[0].turn(client.write)
+				m[1].turn(server.write)
+				w.Until(5*time.Second, "the path found to eat large frames", func() bool { return client.gone && server.gone })
+				second, _ := connect(w, m[0], "sink.sneezy", plan{writes: []write{{n: 60000}, {n: 3000}}})
+				w.Until(time.Second, "data through", func() bool { return second.gone })
+			})
+		}
 	}
 }
 

@@ -45,6 +45,7 @@ type MachineConfig struct {
 	Ports     int // interfaces on the wire; 0: 1
 	Tolerance time.Duration
 	Budget    int
+	Limits    node.Limits
 	Level     x25.Config
 	Mode      *seal.Mode    // nil: the world's
 	Secret    []byte        // nil: the world's
@@ -113,8 +114,9 @@ func (m *Machine) Start() {
 	w := m.w
 	m.boot++
 	m.n = node.New(node.Config{
-		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Level: m.Level,
-		Seal: m.sealing(),
+		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Limits: m.Limits,
+		Level: m.Level,
+		Seal:  m.sealing(),
 	})
 	w.tracef("%s starts in mode %v", m.name, w.Mode)
 	for _, c := range m.nics {

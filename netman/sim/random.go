@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"dnet/netman/node"
 	"dnet/netman/seal"
 	"dnet/x25"
 )
@@ -32,7 +33,7 @@ func (w *World) live() {
 	kind := w.rng.IntN(10)
 	w.Trouble = kind >= 3
 	w.Corrupt = kind == 9
-	w.Scarce = w.chance(0.25)
+	w.Scarce = w.chance(0.25) || w.Scarce
 	s := w.populate()
 	calm := w.clean()
 	if w.chance(0.7) {
@@ -178,12 +179,36 @@ func (w *World) scarce(s scale, cfg *MachineConfig) scale {
 		s.octets = 3000
 	}
 	if w.chance(0.3) {
+		l.Timers.Tries = 1 + w.rng.IntN(2)
+	}
+	if w.chance(0.3) {
 		cfg.RW = 1
 	}
-	if w.chance(0.5) {
-		cfg.Budget = 1<<10 + w.rng.IntN(128<<10)
-	}
+	cfg.Budget, cfg.Limits.ComplexBudget = w.scarceBudget(), w.scarceBudget()
+	w.scarceNode(&cfg.Limits)
 	return s
+}
+
+// scarceNode sets each limit of the node and of its directory to one or two, or leaves it.
+func (w *World) scarceNode(l *node.Limits) {
+	own := []*int{&l.Calls, &l.HelloBurst, &l.GreetTries, &l.Logged, &l.Stations}
+	n := &l.Names
+	for _, limit := range append(own, &n.Queries, &n.Answers, &n.Stations, &n.Services, &n.Held, &n.Rivals, &n.Clashes) {
+		if w.chance(0.4) {
+			*limit = 1 + w.rng.IntN(2)
+		}
+	}
+}
+
+// scarceBudget is one that is soon used up, or from the first octet on; 0: the usual one.
+func (w *World) scarceBudget() int {
+	switch {
+	case w.chance(0.5):
+		return 0
+	case w.chance(0.2):
+		return 1 + w.rng.IntN(2)
+	}
+	return 1<<10 + w.rng.IntN(128<<10)
 }
 
 func (w *World) randomService(name string, s scale) *service {

@@ -84,6 +84,34 @@ func (s *Stats) add(o Stats) {
 	s.Renewed += o.Renewed
 }
 
+// TestScarce: worlds in which limits are one or two come to each of them, and all the same nothing wedges or is left.
+func TestScarce(t *testing.T) {
+	counted := map[string]uint64{}
+	for seed := uint64(1); seed <= 400; seed++ {
+		w := New(seed, nil)
+		w.Scarce = true
+		if err := w.Try(func() { w.live() }); err != nil {
+			t.Error(err)
+		}
+		for _, m := range w.Machines {
+			if m.n != nil {
+				for name, count := range m.n.Counters() {
+					counted[name] += count
+				}
+			}
+		}
+	}
+	for _, name := range []string{
+		"calls full", "hellos of one station limited", "log lines left out", "stations full", "station forgotten for another",
+		"names: answers full", "names: held answers full", "names: stations full",
+		"packet level: cleared for memory", "packet level: dropped: call without a channel",
+	} {
+		if counted[name] == 0 {
+			t.Errorf("no machine came to the limit that is counted as %q", name)
+		}
+	}
+}
+
 // TestSameSeedSameWorld: nothing but the seed decides what happens.
 func TestSameSeedSameWorld(t *testing.T) {
 	for seed := uint64(1); seed <= 20; seed++ {

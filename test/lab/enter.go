@@ -93,7 +93,7 @@ func (m *Machine) Command(name string, args ...string) *Cmd {
 	c := &Cmd{m: m, Cmd: &exec.Cmd{Path: name, Args: append([]string{name}, args...), Dir: "/"}}
 	c.Env = []string{"PATH=" + strings.Join(path, ":"), "HOME=/root", "USER=root", "LOGNAME=root", "SHELL=/bin/sh",
 		"DNET_NETPHYS=" + Netphys}
-	for _, key := range []string{"TERM", "LANG", "LC_ALL", "TZ"} {
+	for _, key := range []string{"TERM", "LANG", "LC_ALL", "TZ", "GOMEMLIMIT"} {
 		if value, ok := os.LookupEnv(key); ok {
 			c.Env = append(c.Env, key+"="+value)
 		}

@@ -199,7 +199,13 @@ var nodeMutants = []mutant{
 		"calls that wait", "netman/node/seal.go", "\t\tc.wait = nil\n\t\tn.nextServer(now, c, cause, 0, text, out)\n", "\t\tc.wait = nil\n\t\tn.look(now, c, out)\n",
 		"A call to a station that does not answer asks again for ever.",
 	}, {
-		"hello limit", "netman/node/station.go", "> (helloBurst-1)*helloInterval", "> helloBurst*time.Hour",
+		"answer by REJ", "netman/hdlc/in.go", "if l.send.va == l.send.vm || l.send.busy {", "if l.send.va == l.send.vs || l.send.busy {",
+		"Two ends that each hold a frame that the path eats say REJ to each other for ever.",
+	}, {
+		"reset, unread", "x25/out.go", " + rx.q.trim(l.cfg.Pool, l.cfg.ReceiveLimit))", ")",
+		"A peer that sends a window and a reset in turn fills the memory.",
+	}, {
+		"hello limit", "netman/node/station.go", "> time.Duration(burst-1)*helloInterval", "> time.Duration(burst)*time.Hour",
 		"One station may send any number of hellos.",
 	}, {
 		"hello without link", "netman/node/station.go", "s.peer, s.next, s.hailed = h, nil, true", "n.newLink(s, h, out)",
@@ -214,7 +220,7 @@ var nodeMutants = []mutant{
 		"trace without data", "netman/node/frame.go", "case p.Kind == x25.KindData || p.Kind == x25.KindInterrupt:", "case p.Kind == x25.KindData:",
 		"A trace shows interrupts to whoever may not see them.",
 	}, {
-		"log limit", "netman/node/log.go", "!known && len(l.said) >= maxLogged && !l.forget(now)", "false",
+		"log limit", "netman/node/log.go", "!known && len(l.said) >= l.most() && !l.forget(now)", "false",
 		"Forged addresses fill the log.",
 	},
 }
