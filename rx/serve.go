@@ -26,6 +26,9 @@ type server struct {
 	stderr  *source // nil with a terminal, which has one output
 }
 
+// lastWord is how long a client that broke the protocol has to take the reason.
+const lastWord = time.Second
+
 // serve is `rx -B`: one call, from netman. Its exit status is of no use to anybody.
 func serve() int {
 	conn, err := circuit.Inherited()
@@ -172,6 +175,7 @@ func (s *server) receive(r *receiver) {
 			s.hangUp(lost(err))
 		case k == kindData:
 			if !s.stdin.add(value) {
+				s.conn.SetWriteDeadline(time.Now().Add(lastWord)) // output stands in a write, perhaps, that the client does not read
 				s.conn.WriteDatagram(append(message(kindFailed), "more input than credit"...), circuit.Q)
 				s.hangUp("more input than credit")
 			}
