@@ -60,7 +60,7 @@ func TestPasses(t *testing.T) {
 		{"the same again", memo{Local: true, User: "alice", Pass: alice}, trust.None},
 		{"another machine's name does not matter here", memo{Local: true, Machine: "moon", User: "root", Pass: root}, trust.Local},
 	} {
-		if call := k.caller(&row.m); call.Authority != row.want || row.m.Local && call.Machine != "doc" {
+		if call, err := k.caller(&row.m); err != nil || call.Authority != row.want || row.m.Local && call.Machine != "doc" {
 			t.Errorf("%s: %+v; want authority %v", row.name, call, row.want)
 		}
 	}

@@ -28,6 +28,7 @@ type keeper struct {
 	trustDoor *keptDoor  // beside it, see trustDoor
 	keys      keyring    // nil: machines have no keys
 	pins      *pins      // the same
+	voucher   *voucher   // the same
 	mount     *keptMount // nil: circuits are not files
 	line      *memoLine
 	wire      *exec.Cmd
@@ -70,6 +71,7 @@ func runKeeper(opt options, setup *setup) error {
 		}
 		k.pins = newPins(k, s)
 		k.keys = k.pins
+		k.voucher = newVoucher(s)
 	}
 	if k.door, err = openDoor(opt.door); err != nil {
 		return err
@@ -175,12 +177,15 @@ func emptyRoot(in string) (*os.File, error) {
 func (k *keeper) tellSetup(ports []*openPort) error {
 	s := k.setup
 	w := &wireSetup{
-		Machine: s.machine, Door: k.opt.door, Tolerance: s.tolerance, Ethertype: s.wire.ethertype, Ifaces: s.wire.ifaces,
+		Machine: s.machine, Boot: random(), Door: k.opt.door, Tolerance: s.tolerance, Ethertype: s.wire.ethertype, Ifaces: s.wire.ifaces,
 		Faults: k.opt.faults, Trace: k.opt.trace, Capture: s.capture != nil, Owner: uint32(os.Getuid()),
 	}
 	if os.Geteuid() == 0 {
 		w.Root = true
 		w.UID, w.GID = powerless()
+	}
+	if k.voucher != nil {
+		w.Boot = k.voucher.boot
 	}
 	w.Seal = s.sealing.forWire()
 	var files []int
@@ -262,6 +267,8 @@ func (k *keeper) serve(m *memo) {
 		}
 	case "may":
 		go k.may(m)
+	case "vouch":
+		k.vouch(m)
 	case "signal":
 		k.signal(m)
 	case "open":

@@ -299,7 +299,7 @@ func TestStrict(t *testing.T) {
 		for i, each := range m {
 			other := m[1-i]
 			each.turn(func(now time.Time) {
-				each.n.SetPin(now, seal.Pin{Machine: other.name, Key: other.seal.Identity.Key, Accepted: true, How: "added"}, &each.out)
+				each.n.SetPin(now, seal.Pin{Machine: other.name, Key: other.seal.Identity.Key, Witness: other.seal.Witness, Accepted: true, How: "added"}, &each.out)
 			})
 		}
 		c, server := connect(w, m[0], "sink.sneezy", idle())

@@ -334,7 +334,7 @@ var eventNames = map[node.EventKind]string{
 	node.Claimed: "claimed", node.Clash: "clash", node.Incoming: "incoming", node.Connected: "connected", node.Cleared: "cleared",
 	node.Data: "data", node.Room: "room", node.Reset: "reset", node.Interrupt: "interrupt",
 	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log",
-	node.Packets: "packets", node.Pinned: "pinned", node.Refused: "refused",
+	node.Packets: "packets", node.Pinned: "pinned", node.Refused: "refused", node.Vouch: "vouch",
 }
 
 // handle takes an event of the node to where it belongs.
@@ -359,6 +359,8 @@ func (m *Machine) handle(ev node.Event) {
 	case node.Pinned:
 		m.pinned(*ev.Pin)
 	case node.Refused:
+	case node.Vouch:
+		m.after(w.between(0, 3*time.Millisecond), func(now time.Time) { m.vouch(now, ev.Circuit) })
 	case node.Incoming:
 		m.incoming(ev.Circuit)
 	case node.Packets:
