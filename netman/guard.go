@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"time"
 
+	"dnet/netman/names"
 	"dnet/netman/node"
 	"dnet/netman/seal"
 	"dnet/netman/trust"
@@ -70,7 +71,7 @@ func (l *loop) admitted(m *memo) {
 	l.drop(a)
 	s := l.services[a.c.Service]
 	switch {
-	case m.Barred:
+	case m.Barred || m.Error != "":
 		l.bar(a.c, m.Error, m.Unproven)
 	case s == nil || s.transient:
 		a.c.Clear(l.now, x25.CauseNotObtainable, 0, "no service "+a.c.Service, &l.out)
@@ -128,6 +129,13 @@ func (l *loop) callMemo(kind string, c *node.Circuit) *memo {
 // machine is who came to the door with this pass, once. One on another machine is whom its keeper's credential names, in open mode whom the
 // wire names; the error is that the credential does not hold.
 func (k *keeper) caller(m *memo) (trust.Call, error) {
+	err := names.CheckUser(m.User)
+	if !m.Local {
+		err = errors.Join(err, names.CheckLabel(m.Machine))
+	}
+	if err != nil {
+		return trust.Call{}, err // the wire has checked them, unless it is not what it was
+	}
 	call := trust.Call{Machine: m.Machine, User: m.User, Service: m.Service}
 	if m.Local {
 		call.Machine = k.setup.machine
@@ -179,6 +187,13 @@ func (k *keeper) mayCall(p *program, call trust.Call) error {
 	return &barred{fmt.Sprintf("%s does not let %s@%s call %s", k.setup.machine, call.User, call.Machine, call.Service)}
 }
 
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
 // bar says in an answer why a call is not let in, if that is the error.
 func (m *memo) bar(err error) {
 	var bar *barred
@@ -215,11 +230,13 @@ func (k *keeper) may(m *memo) {
 	k.mu.Lock()
 	p := k.services[m.Service]
 	k.mu.Unlock()
+	defer func() { <-k.deciding }()
 	answer := &memo{Kind: "admitted", ID: m.ID}
 	call, err := k.caller(m)
 	if err == nil && p != nil {
 		err = k.mayCall(p, call)
 	}
+	answer.Error = errorText(err)
 	answer.bar(err)
 	k.line.send(answer)
 }

@@ -153,7 +153,7 @@ func (k *keeper) check(m *memo) error {
 	}
 	err := seal.ErrCredential
 	switch {
-	case !known:
+	case !known, names.CheckService(m.Service) != nil:
 	case k.mode() != seal.Secret:
 		err = v.witness.Check(pin.Witness, nil, claim, m.Credential)
 	default:

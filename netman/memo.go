@@ -137,7 +137,11 @@ func (l *memoLine) send(m *memo, fds ...int) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return circuit.SendFds(int(l.file.Fd()), record, fds...)
+	err = circuit.SendFds(int(l.file.Fd()), record, fds...)
+	if err == unix.EAGAIN {
+		unix.Shutdown(int(l.file.Fd()), unix.SHUT_RDWR) // which the reader takes for the wire's end
+	}
+	return err
 }
 
 // receive waits for a memo; io.EOF when the wire has gone. No memo to the keeper brings descriptors: any that come are closed.

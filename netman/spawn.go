@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"syscall"
@@ -51,6 +50,7 @@ func (k *keeper) start(m *memo) {
 	}
 	k.line.send(answer, fds...)
 	closeAll(fds)
+	<-k.deciding
 	if err == nil {
 		k.await(m.ID, cmd, p.bytes)
 	}
@@ -108,17 +108,17 @@ func (k *keeper) await(id uint64, cmd *exec.Cmd, bytes bool) {
 
 // signal sends a signal to a server that runs.
 func (k *keeper) signal(m *memo) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch sig := unix.Signal(m.Signal); sig {
-	case unix.SIGHUP, unix.SIGTERM, unix.SIGKILL:
-		if p := k.servers[m.ID]; p != nil && p.pid > 0 {
-			unix.Kill(-p.pid, sig)
-		}
-		k.line.send(&memo{Kind: "signalled", ID: m.ID})
-	default:
-		log.Printf("the process that reads the network asks for signal %d", m.Signal)
+	sig := unix.Signal(m.Signal)
+	if sig != unix.SIGHUP && sig != unix.SIGTERM && sig != unix.SIGKILL {
+		k.blame("asks for signal %d", m.Signal)
+		return
 	}
+	k.mu.Lock()
+	if p := k.servers[m.ID]; p != nil && p.pid > 0 {
+		unix.Kill(-p.pid, sig)
+	}
+	k.mu.Unlock()
+	k.line.send(&memo{Kind: "signalled", ID: m.ID})
 }
 
 // callEnv is the environment of a server that is started for a call.
