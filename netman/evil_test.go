@@ -182,130 +182,157 @@ func TestEvilWire(t *testing.T) {
 	}
 }
 
+// victim is a keeper with an evil wire.
+type victim struct {
+	*testing.T
+	mode, dir, aims, made, door string
+	keeper                      *exec.Cmd
+	lines                       chan string
+	log                         bytes.Buffer
+}
+
 func tryEvil(t *testing.T, mode string) {
 	dir, err := os.MkdirTemp("", "dnet-evil")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	aims, made := filepath.Join(dir, "aims"), filepath.Join(dir, "made")
-	must := func(errs ...error) {
-		t.Helper()
-		for _, err := range errs {
-			if err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	must(os.Chmod(dir, 0o755), os.Mkdir(aims, 0o777), os.WriteFile(filepath.Join(aims, "canary"), []byte("#!/bin/sh\n"), 0o777),
-		os.WriteFile(made, nil, 0o666), os.Chmod(made, 0o666), os.WriteFile(filepath.Join(dir, "secret"), []byte("what all machines of this site know\n"), 0o600))
-	security := "mode = \"" + mode + "\"\n"
-	if mode != "open" {
-		security += fmt.Sprintf("identity = %q\npins = %q\n", dir+"/identity", dir+"/pins")
-	}
-	if mode == "secret" {
-		security += fmt.Sprintf("secret = %q\n", dir+"/secret")
-	}
-	service := func(name, user string) string {
-		script := "echo " + name + " $(id -u) $DNET_SERVICE peer=$DNET_PEER_USER@$DNET_PEER_MACHINE >>" + made
-		return fmt.Sprintf("[[service]]\nname = %q\nexec = [\"/bin/sh\", \"-c\", %q]\nmode = \"bytes\"\nmax = 3\n%s", name, script, user)
-	}
-	tab := filepath.Join(dir, "tab.toml")
-	must(os.WriteFile(tab, []byte("machine = \"host\"\n[security]\n"+security+"[[trust]]\nmachines = [\"*\"]\nusers = [\"*\", \"root\"]\nas = [\"*\", \"=\", \"root\"]\n"+
-		service("good", "")+service("caller", "user = \"caller\"\n")), 0o600))
-
+	v := &victim{T: t, mode: mode, dir: dir, aims: dir + "/aims", made: dir + "/made", door: dir + "/door", lines: make(chan string, 1<<16)}
+	v.prepare()
 	inotify, err := unix.InotifyInit1(unix.IN_NONBLOCK | unix.IN_CLOEXEC)
-	must(err)
+	v.must(err)
 	defer unix.Close(inotify)
-	_, err = unix.InotifyAddWatch(inotify, aims, unix.IN_ALL_EVENTS)
-	must(err)
-
-	door := filepath.Join(dir, "door")
-	keeper := exec.Command("/proc/self/exe", "-c", tab, "--door", door, "--netphys", "none")
-	keeper.Env = append(os.Environ(), evilKeeper+"=1", evilAims+"="+aims)
-	keeper.Dir = aims
-	keeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
-	stderr, err := keeper.StderrPipe()
-	must(err, keeper.Start())
-	defer keeper.Process.Kill()
-	lines := make(chan string, 1<<16)
-	go func() {
-		for in := bufio.NewScanner(stderr); in.Scan(); {
-			lines <- in.Text()
-		}
-		close(lines)
-	}()
-	var log bytes.Buffer
-	until := func(what string) {
-		t.Helper()
-		for limit := time.After(2 * time.Minute); ; {
-			select {
-			case line, more := <-lines:
-				fmt.Fprintln(&log, line)
-				if !more {
-					t.Fatalf("the keeper ended before %q:\n%s", what, &log)
-				}
-				if strings.Contains(line, what) {
-					return
-				}
-			case <-limit:
-				t.Fatalf("no %q:\n%s", what, &log)
-			}
-		}
-	}
-	until("evil: begun")
-	before := descriptors(t, keeper.Process.Pid)
-	fd, err := circuitKnock(door)
-	must(err)
-	until("evil: done")
+	_, err = unix.InotifyAddWatch(inotify, v.aims, unix.IN_ALL_EVENTS)
+	v.must(err)
+	v.start()
+	defer v.keeper.Process.Kill()
+	v.until("evil: begun")
+	before := descriptors(t, v.keeper.Process.Pid)
+	fd, err := circuitKnock(v.door)
+	v.must(err)
+	v.until("evil: done")
 	unix.Close(fd)
-
-	// It still answers, and has not grown.
-	if mode != "open" {
-		if rows, err := askStatus(trustDoor(door), "identity"); err != nil || len(rows) != 1 {
-			t.Errorf("the keeper does not answer any more: %v", err)
-		}
-	}
-	if after := descriptors(t, keeper.Process.Pid); after > before+6*6 { // six servers may just be started, of thirty thousand
-		t.Errorf("it has %d descriptors, and had %d", after, before)
-	}
-	if kb := residentSize(t, keeper.Process.Pid); kb > 200<<10 {
-		t.Errorf("it has grown to %d KiB", kb)
-	}
-	if log.Len() > 256<<10 {
-		t.Errorf("it has logged %d octets", log.Len())
-	}
-	checkMade(t, mode, made)
-
-	// What is no memo ends it, as the wire's own end does; and with it all that it has started.
-	must(os.WriteFile(filepath.Join(dir, "more~"), []byte("{\"kind\":"), 0o600), os.Rename(filepath.Join(dir, "more~"), filepath.Join(dir, "more")))
-	ended := make(chan error, 1)
-	go func() {
-		for range lines {
-		}
-		ended <- keeper.Wait()
-	}()
-	select {
-	case err := <-ended:
-		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
-			t.Errorf("it ends with %v", err)
-		}
-	case <-time.After(5 * goodbye):
-		t.Fatal("it does not end")
-	}
+	v.check(before)
+	v.end()
 
 	seen := make([]byte, 4096)
 	if n, err := unix.Read(inotify, seen); err != unix.EAGAIN {
 		t.Errorf("somebody has touched the canary: % x, %v", seen[:max(n, 0)], err)
 	}
 	entries, err := os.ReadDir(dir)
-	must(err)
+	v.must(err)
 	for _, entry := range entries {
 		switch entry.Name() {
 		case "aims", "made", "secret", "tab.toml", "more", "door.lock", "identity", "identity.epoch", "pins":
 		default:
 			t.Errorf("there is a file %s", entry.Name())
 		}
+	}
+}
+
+func (v *victim) must(errs ...error) {
+	v.Helper()
+	for _, err := range errs {
+		if err != nil {
+			v.Fatal(err)
+		}
+	}
+}
+
+// prepare makes a servtab with two services, what they write to, and a canary.
+func (v *victim) prepare() {
+	dir := v.dir
+	v.must(os.Chmod(dir, 0o755), os.Mkdir(v.aims, 0o777), os.WriteFile(v.aims+"/canary", []byte("#!/bin/sh\n"), 0o777),
+		os.WriteFile(v.made, nil, 0o666), os.Chmod(v.made, 0o666), os.WriteFile(dir+"/secret", []byte("what all machines of this site know\n"), 0o600))
+	security := "mode = \"" + v.mode + "\"\n"
+	if v.mode != "open" {
+		security += fmt.Sprintf("identity = %q\npins = %q\n", dir+"/identity", dir+"/pins")
+	}
+	if v.mode == "secret" {
+		security += fmt.Sprintf("secret = %q\n", dir+"/secret")
+	}
+	service := func(name, user string) string {
+		script := "echo " + name + " $(id -u) $DNET_SERVICE peer=$DNET_PEER_USER@$DNET_PEER_MACHINE >>" + v.made
+		return fmt.Sprintf("[[service]]\nname = %q\nexec = [\"/bin/sh\", \"-c\", %q]\nmode = \"bytes\"\nmax = 3\n%s", name, script, user)
+	}
+	const trusts = "[[trust]]\nmachines = [\"*\"]\nusers = [\"*\", \"root\"]\nas = [\"*\", \"=\", \"root\"]\n"
+	v.must(os.WriteFile(dir+"/tab.toml", []byte("machine = \"host\"\n[security]\n"+security+trusts+
+		service("good", "")+service("caller", "user = \"caller\"\n")), 0o600))
+}
+
+// start starts the keeper where there is no interface.
+func (v *victim) start() {
+	v.keeper = exec.Command("/proc/self/exe", "-c", v.dir+"/tab.toml", "--door", v.door, "--netphys", "none")
+	v.keeper.Env = append(os.Environ(), evilKeeper+"=1", evilAims+"="+v.aims)
+	v.keeper.Dir = v.aims
+	v.keeper.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	stderr, err := v.keeper.StderrPipe()
+	v.must(err, v.keeper.Start())
+	go func() {
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			v.lines <- in.Text()
+		}
+		close(v.lines)
+	}()
+}
+
+// until waits until the keeper, or its wire, says something.
+func (v *victim) until(what string) {
+	v.Helper()
+	for limit := time.After(2 * time.Minute); ; {
+		select {
+		case line, more := <-v.lines:
+			fmt.Fprintln(&v.log, line)
+			if !more {
+				v.Fatalf("the keeper ended before %q:\n%s", what, &v.log)
+			}
+			if strings.Contains(line, what) {
+				return
+			}
+		case <-limit:
+			v.Fatalf("no %q:\n%s", what, &v.log)
+		}
+	}
+}
+
+// check looks whether the keeper still answers, has not grown, and what it has started.
+func (v *victim) check(before int) {
+	v.Helper()
+	pid := v.keeper.Process.Pid
+	if v.mode != "open" {
+		if rows, err := askStatus(trustDoor(v.door), "identity"); err != nil || len(rows) != 1 {
+			v.Errorf("the keeper does not answer any more: %v", err)
+		}
+	}
+	if after := descriptors(v.T, pid); after > before+6*6 { // six servers may just be started, of thirty thousand
+		v.Errorf("it has %d descriptors, and had %d", after, before)
+	}
+	if kb := residentSize(v.T, pid); kb > 200<<10 {
+		v.Errorf("it has grown to %d KiB", kb)
+	}
+	if v.log.Len() > 256<<10 {
+		v.Errorf("it has logged %d octets", v.log.Len())
+	}
+	checkMade(v.T, v.mode, v.made)
+}
+
+// end has the wire say what is no memo: it ends the keeper, as the wire's own end does.
+func (v *victim) end() {
+	v.Helper()
+	v.must(os.WriteFile(v.dir+"/more~", []byte("{\"kind\":"), 0o600), os.Rename(v.dir+"/more~", v.dir+"/more"))
+	ended := make(chan error, 1)
+	go func() {
+		for range v.lines {
+		}
+		ended <- v.keeper.Wait()
+	}()
+	select {
+	case err := <-ended:
+		if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
+			v.Errorf("it ends with %v", err)
+		}
+	case <-time.After(5 * goodbye):
+		v.Fatal("it does not end")
 	}
 }
 

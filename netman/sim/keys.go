@@ -110,3 +110,9 @@ func (m *Machine) vouch(now time.Time, c *node.Circuit) {
 func credentialOf(user string, boot uint64) []byte {
 	return fmt.Appendf(nil, "%-32s%016x", user, boot)
 }
+
+// drawBoot draws the boot id of a start.
+func (m *Machine) drawBoot() uint64 {
+	m.bootID = m.w.rng.Uint64()
+	return m.bootID
+}

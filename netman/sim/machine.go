@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"hash/crc32"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type Machine struct {
 
 	n       *node.Node // nil while the machine is down
 	boot    int        // how often it has started
+	bootID  uint64     // of the last start
 	out     node.Out
 	marked  int // events of out that the ledger has been told of
 	nics    []*nic
@@ -113,7 +115,7 @@ func (m *Machine) Start() {
 	w := m.w
 	m.boot++
 	m.n = node.New(node.Config{
-		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Level: m.Level,
+		Machine: m.name, BootID: m.drawBoot(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Level: m.Level,
 		Seal: m.sealing(),
 	})
 	w.tracef("%s starts in mode %v", m.name, w.Mode)
@@ -416,6 +418,8 @@ func (m *Machine) incoming(c *node.Circuit) {
 		w.failf("%s: a call for %s, which it does not offer", m.name, c.Service)
 	case !w.Corrupt && (r.service != c.Service || r.caller.m.name != c.Machine):
 		w.failf("%s: a call of %s for %s; it was %s's for %s", m.name, c.Machine, c.Service, r.caller.m.name, r.service)
+	case m.n.Mode() != seal.Open && !c.Local() && !bytes.Equal(c.Credential(), credentialOf(c.PeerUser, m.bootID)):
+		w.failf("%s: a call of %s carries %q", m.name, c.PeerUser, c.Credential())
 	case s.complex:
 		if s.server == nil || !s.server.k.Offer(w.time(), c, &m.out) {
 			c.Clear(w.time(), x25.CauseBusy, 0, s.name+" is busy", &m.out)
