@@ -141,7 +141,7 @@ func (k *keeper) caller(m *memo) (trust.Call, error) {
 		call.Machine = k.setup.machine
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if guest := k.passes.names[m.Pass]; guest != nil && guest.user == m.User {
+		if guest := k.passes.names[m.Pass]; guest != nil && guest.user == m.User && guest.may(m.Service) {
 			delete(k.passes.names, m.Pass)
 			call.Authority = trust.Local
 		} else if k.voucher != nil {

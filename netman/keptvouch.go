@@ -38,6 +38,11 @@ type guest struct {
 	tried   []taken
 }
 
+// may says whether its call may be of the service: it has come lately, and has called no other.
+func (g *guest) may(service string) bool {
+	return time.Since(g.at) <= visitTime && (g.service == "" || g.service == service)
+}
+
 // taken is a machine that a call was taken to. Asked again, the same credential is given, which counts once.
 type taken struct {
 	machine       string
@@ -112,7 +117,7 @@ func (v *voucher) count(p *passes, m *memo) (user string, counter uint64, err er
 		return "", v.counter, nil
 	}
 	guest := p.names[m.Pass]
-	if guest == nil || time.Since(guest.at) > visitTime || guest.service != "" && guest.service != m.Service {
+	if guest == nil || !guest.may(m.Service) {
 		return "", 0, errVisit
 	}
 	for _, t := range guest.tried {
