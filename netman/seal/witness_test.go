@@ -125,3 +125,15 @@ func TestOnce(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkCredential is what a call costs the keepers of both sides together.
+func BenchmarkCredential(b *testing.B) {
+	grumpy, sneezy := witness(b, 1), witness(b, 2)
+	claim := Claim{Caller: "grumpy", Callee: "sneezy", Service: "rx.sneezy", User: "alice"}
+	for b.Loop() {
+		made, _ := grumpy.Vouch(sneezy.Key, nil, &claim)
+		if err := sneezy.Check(grumpy.Key, nil, &claim, made); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
