@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"testing"
+	"time"
 
 	"dnet/netman/trust"
 	"dnet/test/lab"
@@ -60,8 +61,16 @@ func TestPasses(t *testing.T) {
 		{"the same again", memo{Local: true, User: "alice", Pass: alice}, trust.None},
 		{"another machine's name does not matter here", memo{Local: true, Machine: "moon", User: "root", Pass: root}, trust.Local},
 	} {
-		if call := k.caller(&row.m); call.Authority != row.want || row.m.Local && call.Machine != "doc" {
+		if call, err := k.caller(&row.m); err != nil || call.Authority != row.want || row.m.Local && call.Machine != "doc" {
 			t.Errorf("%s: %+v; want authority %v", row.name, call, row.want)
+		}
+	}
+	late, other := k.passes.give("alice"), k.passes.give("alice")
+	k.passes.names[late].at = time.Now().Add(-visitTime - time.Second)
+	k.passes.names[other].service = "cat.doc"
+	for _, pass := range []uint64{late, other} {
+		if call, _ := k.caller(&memo{Local: true, User: "alice", Service: "rx.doc", Pass: pass}); call.Authority != trust.None {
+			t.Errorf("a visitor of long ago, or one that calls something else, is %+v", call)
 		}
 	}
 	for range 2 * maxPasses {

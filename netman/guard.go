@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os/user"
+	"time"
 
+	"dnet/netman/names"
 	"dnet/netman/node"
 	"dnet/netman/seal"
 	"dnet/netman/trust"
@@ -68,8 +71,8 @@ func (l *loop) admitted(m *memo) {
 	l.drop(a)
 	s := l.services[a.c.Service]
 	switch {
-	case m.Barred:
-		l.bar(a.c, m.Error)
+	case m.Barred || m.Error != "":
+		l.bar(a.c, m.Error, m.Unproven)
 	case s == nil || s.transient:
 		a.c.Clear(l.now, x25.CauseNotObtainable, 0, "no service "+a.c.Service, &l.out)
 	default:
@@ -78,14 +81,40 @@ func (l *loop) admitted(m *memo) {
 }
 
 // bar clears a call that is not let in.
-func (l *loop) bar(c *node.Circuit, why string) {
+func (l *loop) bar(c *node.Circuit, why string, unproven bool) {
 	l.count("calls that are not allowed")
+	if unproven {
+		l.count("calls without a valid credential")
+		l.logf(c.Machine, "credential", "%s", why)
+	}
 	c.Clear(l.now, x25.CauseBarred, 0, why, &l.out)
+}
+
+// askVouch asks the keeper for the credential of a call to another machine. The answer always comes, once.
+func (l *loop) askVouch(c *node.Circuit) {
+	l.serverID++
+	l.vouching[l.serverID] = c
+	m := &memo{Kind: "vouch", ID: l.serverID, Service: c.Service, Machine: c.Machine, Boot: c.PeerBoot(), Stream: c.Stream}
+	if caller, ok := c.User.(*endpoint); ok {
+		m.Pass = caller.pass
+	}
+	l.tell(m)
+}
+
+// vouched takes the keeper's answer.
+func (l *loop) vouched(m *memo) {
+	if c := l.vouching[m.ID]; c != nil {
+		delete(l.vouching, m.ID)
+		c.Vouched(l.now, m.User, m.Credential, m.Error, &l.out)
+	}
 }
 
 // callMemo tells the keeper of a call.
 func (l *loop) callMemo(kind string, c *node.Circuit) *memo {
 	m := &memo{Kind: kind, Service: c.Service, Machine: c.Machine, User: c.PeerUser, Stream: c.Stream, Local: c.Local()}
+	if !m.Local {
+		m.Credential = c.Credential()
+	}
 	if other := c.Other(); other != nil {
 		if caller, ok := other.User.(*endpoint); ok {
 			m.Pass = caller.pass
@@ -97,21 +126,36 @@ func (l *loop) callMemo(kind string, c *node.Circuit) *memo {
 // The keeper's side.
 
 // caller is a call as the rules of trust see it. The wire says who calls; what authority that has is not the wire's to say. A caller on this
-// machine is who came to the door with this pass, once.
-func (k *keeper) caller(m *memo) trust.Call {
+// machine is who came to the door with this pass, once. One on another machine is whom its keeper's credential names, in open mode whom the
+// wire names; the error is that the credential does not hold.
+func (k *keeper) caller(m *memo) (trust.Call, error) {
+	err := names.CheckUser(m.User)
+	if !m.Local {
+		err = errors.Join(err, names.CheckLabel(m.Machine))
+	}
+	if err != nil {
+		return trust.Call{}, err // the wire has checked them, unless it is not what it was
+	}
 	call := trust.Call{Machine: m.Machine, User: m.User, Service: m.Service}
 	if m.Local {
 		call.Machine = k.setup.machine
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if name, ok := k.passes.names[m.Pass]; ok && name == m.User {
+		if guest := k.passes.names[m.Pass]; guest != nil && guest.user == m.User && guest.may(m.Service) {
 			delete(k.passes.names, m.Pass)
 			call.Authority = trust.Local
+		} else if k.voucher != nil {
+			call.User = "" // nobody but the wire says so
 		}
-		return call
+		return call, nil
+	}
+	if k.voucher != nil {
+		if err := k.check(m); err != nil {
+			return trust.Call{Service: m.Service}, err
+		}
 	}
 	call.Authority = k.authority(m.Machine)
-	return call
+	return call, nil
 }
 
 // authority is what this netman knows of another machine. In open mode that is nothing; to have met a machine is not enough.
@@ -143,6 +187,23 @@ func (k *keeper) mayCall(p *program, call trust.Call) error {
 	return &barred{fmt.Sprintf("%s does not let %s@%s call %s", k.setup.machine, call.User, call.Machine, call.Service)}
 }
 
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// bar says in an answer why a call is not let in, if that is the error.
+func (m *memo) bar(err error) {
+	var bar *barred
+	var forged *unproven
+	m.Unproven = errors.As(err, &forged)
+	if m.Barred = m.Unproven || errors.As(err, &bar); m.Barred {
+		m.Error = err.Error()
+	}
+}
+
 // groupsFor are the groups of a caller on this machine, if the list names any at all.
 func groupsFor(allow *trust.Allow, call trust.Call) (groups []string) {
 	if call.Authority != trust.Local || len(allow.Groups()) == 0 {
@@ -169,18 +230,20 @@ func (k *keeper) may(m *memo) {
 	k.mu.Lock()
 	p := k.services[m.Service]
 	k.mu.Unlock()
+	defer func() { <-k.deciding }()
 	answer := &memo{Kind: "admitted", ID: m.ID}
-	if p != nil {
-		if err := k.mayCall(p, k.caller(m)); err != nil {
-			answer.Barred, answer.Error = true, err.Error()
-		}
+	call, err := k.caller(m)
+	if err == nil && p != nil {
+		err = k.mayCall(p, call)
 	}
+	answer.Error = errorText(err)
+	answer.bar(err)
 	k.line.send(answer)
 }
 
 // passes are what visitors got at the door, by which the keeper knows them again when the wire has a server started for one.
 type passes struct {
-	names map[uint64]string
+	names map[uint64]*guest
 	order []uint64 // as they were given
 }
 
@@ -190,14 +253,14 @@ const maxPasses = 1 << 16
 // give makes one. k.mu is held.
 func (p *passes) give(name string) uint64 {
 	if p.names == nil {
-		p.names = map[uint64]string{}
+		p.names = map[uint64]*guest{}
 	}
 	if len(p.order) >= maxPasses {
 		delete(p.names, p.order[0])
 		p.order = p.order[1:]
 	}
 	pass := random()
-	p.names[pass] = name
+	p.names[pass] = &guest{user: name, at: time.Now()}
 	p.order = append(p.order, pass)
 	return pass
 }

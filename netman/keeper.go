@@ -28,10 +28,13 @@ type keeper struct {
 	trustDoor *keptDoor  // beside it, see trustDoor
 	keys      keyring    // nil: machines have no keys
 	pins      *pins      // the same
+	voucher   *voucher   // the same
 	mount     *keptMount // nil: circuits are not files
 	line      *memoLine
 	wire      *exec.Cmd
 	starts    chan func()
+	deciding  chan struct{} // calls of which it is not decided yet who they are and what they start: a further one waits in the wire
+	blamed    time.Time     // when the wire was last blamed, in the goroutine that hears it
 
 	files trustFiles
 
@@ -53,6 +56,9 @@ type process struct {
 	pid     int
 }
 
+// deafTime is how long the wire may leave memos unread while there is no room for more; then netman ends.
+const deafTime = 30 * time.Second
+
 // goodbye is how long the wire may take to say goodbye to everybody.
 const goodbye = 5 * time.Second
 
@@ -60,7 +66,7 @@ const goodbye = 5 * time.Second
 func runKeeper(opt options, setup *setup) error {
 	k := &keeper{
 		opt: opt, setup: setup, services: setup.services, trust: setup.trust, running: map[string]int{}, servers: map[uint64]*process{},
-		starts: make(chan func()),
+		starts: make(chan func()), deciding: make(chan struct{}, maxStarting),
 	}
 	go k.startThread()
 	var err error
@@ -70,6 +76,7 @@ func runKeeper(opt options, setup *setup) error {
 		}
 		k.pins = newPins(k, s)
 		k.keys = k.pins
+		k.voucher = newVoucher(s)
 	}
 	if k.door, err = openDoor(opt.door); err != nil {
 		return err
@@ -138,6 +145,8 @@ func (k *keeper) startWire() error {
 	if err != nil {
 		return fmt.Errorf("socketpair: %w", err)
 	}
+	limit := unix.NsecToTimeval(deafTime.Nanoseconds())
+	unix.SetsockoptTimeval(pair[0], unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
 	k.line = newMemoLine(pair[0])
 	theirs := os.NewFile(uintptr(pair[1]), "keeper")
 	defer theirs.Close()
@@ -175,12 +184,15 @@ func emptyRoot(in string) (*os.File, error) {
 func (k *keeper) tellSetup(ports []*openPort) error {
 	s := k.setup
 	w := &wireSetup{
-		Machine: s.machine, Door: k.opt.door, Tolerance: s.tolerance, Ethertype: s.wire.ethertype, Ifaces: s.wire.ifaces,
+		Machine: s.machine, Boot: random(), Door: k.opt.door, Tolerance: s.tolerance, Ethertype: s.wire.ethertype, Ifaces: s.wire.ifaces,
 		Faults: k.opt.faults, Trace: k.opt.trace, Capture: s.capture != nil, Owner: uint32(os.Getuid()),
 	}
 	if os.Geteuid() == 0 {
 		w.Root = true
 		w.UID, w.GID = powerless()
+	}
+	if k.voucher != nil {
+		w.Boot = k.voucher.boot
 	}
 	w.Seal = s.sealing.forWire()
 	var files []int
@@ -255,13 +267,17 @@ func (k *keeper) end() {
 func (k *keeper) serve(m *memo) {
 	switch m.Kind {
 	case "start":
+		k.deciding <- struct{}{}
 		go k.start(m) // which may wait for a trust file, and then for the server's end
 	case "met", "refused":
 		if k.pins != nil && names.CheckLabel(m.Machine) == nil {
 			k.pins.heard(m)
 		}
 	case "may":
+		k.deciding <- struct{}{}
 		go k.may(m)
+	case "vouch":
+		k.vouch(m)
 	case "signal":
 		k.signal(m)
 	case "open":
@@ -272,7 +288,15 @@ func (k *keeper) serve(m *memo) {
 		k.mu.Unlock()
 		k.line.send(&memo{Kind: "user", UID: m.UID, User: u})
 	default:
-		log.Printf("the process that reads the network asks for %q", m.Kind)
+		k.blame("asks for %.40q", m.Kind)
+	}
+}
+
+// blame says that the wire does what it never does, at most once a minute: it is not what it was, or has a fault.
+func (k *keeper) blame(format string, args ...any) {
+	if now := time.Now(); now.Sub(k.blamed) >= time.Minute {
+		k.blamed = now
+		log.Printf("the process that reads the network "+format, args...)
 	}
 }
 
@@ -290,8 +314,8 @@ func (k *keeper) onSignals() {
 		k.mu.Lock()
 		k.told, k.going = true, true
 		k.mu.Unlock()
+		time.AfterFunc(goodbye, func() { k.wire.Process.Kill() }) // first, for it may not listen
 		k.line.send(&memo{Kind: "stop", Text: "netman on " + k.setup.machine + " has been stopped"})
-		time.AfterFunc(goodbye, func() { k.wire.Process.Kill() })
 	}()
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dnet/netman/names"
+	"dnet/netman/node"
 	"dnet/netman/rawcall"
 )
 
@@ -150,6 +151,7 @@ func (k *keeper) administers(fd int, cred *unix.Ucred) bool {
 type userNames struct {
 	byID map[uint32]string
 	file unix.Stat_t
+	logs node.Limiter
 }
 
 // of is the caller's name as the other machine sees it: of SO_PEERCRED, so that nobody can say another's.
@@ -166,7 +168,7 @@ func (u *userNames) of(uid uint32) string {
 	name := strconv.Itoa(int(uid))
 	if entry, err := user.LookupId(name); err == nil && names.CheckUser(entry.Username) == nil {
 		name = entry.Username
-	} else if err != nil {
+	} else if err != nil && u.logs.Allow(time.Now(), "", "no name") {
 		log.Printf("caller: no name for user %d: calling as %q", uid, name)
 	}
 	u.byID[uid] = name

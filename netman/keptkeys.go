@@ -18,7 +18,7 @@ type pins struct {
 	file sync.Mutex // of writing it
 
 	// Under k.mu.
-	self    seal.Key
+	self    string // the keys of this machine
 	known   map[string]seal.Pin
 	refused map[string]string // the key that a machine was refused for last, by machine
 }
@@ -27,7 +27,7 @@ type pins struct {
 const maxPins = 4096
 
 func newPins(k *keeper, s *sealing) *pins {
-	p := &pins{k: k, path: s.pins, self: s.config.Identity.Key, known: map[string]seal.Pin{}, refused: map[string]string{}}
+	p := &pins{k: k, path: s.pins, self: seal.FormatKeys(s.config.Identity.Key, s.witness.Key), known: map[string]seal.Pin{}, refused: map[string]string{}}
 	for _, pin := range s.config.Pins {
 		p.known[pin.Machine] = pin
 	}
@@ -59,14 +59,14 @@ func (p *pins) save() error {
 func (p *pins) heard(m *memo) {
 	if m.Kind == "met" {
 		p.met(m.Machine, m.Key)
-	} else if _, err := seal.ParseKey(m.Key); err == nil {
+	} else if _, _, err := seal.ParseKeys(m.Key); err == nil {
 		p.refuse(m.Machine, m.Key)
 	}
 }
 
 // met keeps a machine that the wire has met for the first time. One that is known stays as it is, whatever the wire says.
 func (p *pins) met(machine, text string) {
-	key, err := seal.ParseKey(text)
+	key, witness, err := seal.ParseKeys(text)
 	if err != nil {
 		return
 	}
@@ -74,13 +74,13 @@ func (p *pins) met(machine, text string) {
 	_, known := p.known[machine]
 	full := len(p.known) >= maxPins
 	if !known && !full {
-		p.known[machine] = seal.Pin{Machine: machine, Key: key, How: "met"}
+		p.known[machine] = seal.Pin{Machine: machine, Key: key, Witness: witness, How: "met"}
 	}
 	p.k.mu.Unlock()
 	if known || full {
 		return
 	}
-	log.Printf("met machine %s for the first time, with the key %v", machine, key)
+	log.Printf("met machine %s for the first time, with the key %s", machine, text)
 	if err := p.save(); err != nil {
 		log.Print(err)
 	}
@@ -103,7 +103,7 @@ func (p *pins) accepted(machine string) bool {
 }
 
 // own implements keyring.
-func (p *pins) own() string { return p.self.String() }
+func (p *pins) own() string { return p.self }
 
 // pins implements keyring.
 func (p *pins) pins() (rows []pinRow) {
@@ -111,7 +111,7 @@ func (p *pins) pins() (rows []pinRow) {
 	defer p.k.mu.Unlock()
 	for _, pin := range p.all() {
 		rows = append(rows, pinRow{
-			Machine: pin.Machine, Key: pin.Key.String(), Accepted: pin.Accepted, How: pin.How, Refused: p.refused[pin.Machine],
+			Machine: pin.Machine, Key: pin.Keys(), Accepted: pin.Accepted, How: pin.How, Refused: p.refused[pin.Machine],
 		})
 	}
 	return rows
@@ -119,7 +119,7 @@ func (p *pins) pins() (rows []pinRow) {
 
 // pin implements keyring. The wire ends links with a machine of that name and another key.
 func (p *pins) pin(row pinRow) error {
-	key, err := seal.ParseKey(row.Key)
+	key, witness, err := seal.ParseKeys(row.Key)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (p *pins) pin(row pinRow) error {
 		p.k.mu.Unlock()
 		return fmt.Errorf("%d machines are known already: netman trust forget some", maxPins)
 	}
-	p.known[row.Machine] = seal.Pin{Machine: row.Machine, Key: key, Accepted: row.Accepted, How: row.How}
+	p.known[row.Machine] = seal.Pin{Machine: row.Machine, Key: key, Witness: witness, Accepted: row.Accepted, How: row.How}
 	delete(p.refused, row.Machine)
 	p.k.mu.Unlock()
 	return errors.Join(p.save(), p.k.line.send(&memo{
@@ -153,16 +153,17 @@ func (p *pins) forget(machine string) bool {
 }
 
 func pinMemo(pin seal.Pin) *memo {
-	return &memo{Kind: "pin", Machine: pin.Machine, Key: pin.Key.String(), Accepted: pin.Accepted, How: pin.How}
+	return &memo{Kind: "pin", Machine: pin.Machine, Key: pin.Keys(), Accepted: pin.Accepted, How: pin.How}
 }
 
-// wireSeal is what the wire is told of keys. The machine's private key is among it: whoever takes the wire over can speak for this machine
-// until the key is replaced (doc/security.md).
+// wireSeal is what the wire is told of keys. The private key of the machine's links is among it: whoever takes the wire over can open links as
+// this machine until the key is replaced (doc/security.md). The witness's is not, nor what makes credentials of the site secrets.
 type wireSeal struct {
 	Mode    seal.Mode `json:"mode"`
 	Private []byte    `json:"private"`
+	Witness seal.Key  `json:"witness"`
 	Strict  bool      `json:"strict"`
-	Secrets []string  `json:"secrets"`
+	Secrets [][]byte  `json:"secrets"`
 }
 
 func (s *sealing) forWire() *wireSeal {
@@ -170,7 +171,11 @@ func (s *sealing) forWire() *wireSeal {
 		return nil
 	}
 	private := s.config.Identity.Private()
-	return &wireSeal{Mode: s.config.Mode, Private: private[:], Strict: s.config.Strict, Secrets: s.secrets}
+	w := &wireSeal{Mode: s.config.Mode, Private: private[:], Witness: s.witness.Key, Strict: s.config.Strict}
+	for i := range s.config.Secrets {
+		w.Secrets = append(w.Secrets, s.config.Secrets[i].ForWire())
+	}
+	return w
 }
 
 // tellPins tells the wire which machines are known.
@@ -203,6 +208,9 @@ func (k *keeper) reloadSecrets(st *servtab) error {
 	case (now == nil) != (then == nil), now != nil && now.config.Mode != then.config.Mode:
 		log.Printf("reload: netman stays in mode %v until it is started anew", k.mode())
 	case now != nil && now.config.Mode == seal.Secret:
+		k.mu.Lock()
+		k.voucher.sites = then.config.Secrets
+		k.mu.Unlock()
 		return k.line.send(&memo{Kind: "secrets", Seal: then.forWire()})
 	}
 	return nil
@@ -218,8 +226,8 @@ func (k *keeper) mode() seal.Mode {
 
 // siteSecrets are the wire's, of what the keeper has read.
 func (w *wireSeal) siteSecrets() (all []seal.SiteSecret, err error) {
-	for _, text := range w.Secrets {
-		secret, err := seal.NewSiteSecret([]byte(text))
+	for _, octets := range w.Secrets {
+		secret, err := seal.SiteSecretOf(octets)
 		if err != nil {
 			return nil, err
 		}

@@ -37,12 +37,12 @@ const maxSecrets = 4
 // sealing is what servtab says of keys, with what the files that it names hold.
 type sealing struct {
 	config   seal.Config
-	identity string   // the path of the machine's key; made at the first start
-	fresh    bool     // it is not there yet
-	pins     string   // the path of the pins
-	secret   string   // the path of the site secrets; empty unless in secret mode
-	secrets  []string // what is in it
-	unread   error    // why this user may not read all of that; netman check goes without
+	identity string       // the path of the machine's key; made at the first start
+	witness  seal.Witness // of the machine's keeper
+	fresh    bool         // it is not there yet
+	pins     string       // the path of the pins
+	secret   string       // the path of the site secrets; empty unless in secret mode
+	unread   error        // why this user may not read all of that; netman check goes without
 }
 
 // sealing reads the keys of the modes pinned and secret; nil in open mode. Nothing is written.
@@ -91,7 +91,7 @@ func orDefault(value, standard string) string {
 // read reads the files. That there is no key or no pin yet is no error.
 func (s *sealing) read() (err error) {
 	s.config.Rand = rand.Reader
-	if s.config.Identity, err = readIdentity(s.identity); errors.Is(err, fs.ErrNotExist) {
+	if s.config.Identity, s.witness, err = readIdentity(s.identity); errors.Is(err, fs.ErrNotExist) {
 		s.fresh, err = true, nil
 	}
 	if err != nil {
@@ -101,7 +101,7 @@ func (s *sealing) read() (err error) {
 		return err
 	}
 	if s.config.Mode == seal.Secret {
-		s.secrets, s.config.Secrets, err = readSecrets(s.secret)
+		s.config.Secrets, err = readSecrets(s.secret)
 		return err
 	}
 	return nil
@@ -118,11 +118,11 @@ func (s *sealing) prepare() error {
 	if !s.fresh {
 		return nil
 	}
-	id, err := makeIdentity(s.identity)
-	if err != nil {
+	var err error
+	if s.config.Identity, s.witness, err = makeIdentity(s.identity); err != nil {
 		return fmt.Errorf("identity: %w", err)
 	}
-	s.config.Identity, s.fresh = id, false
+	s.fresh = false
 	return nil
 }
 
@@ -155,30 +155,30 @@ func readPrivate(what, path string) ([]byte, error) {
 	return text[:n], nil
 }
 
-// readIdentity reads the machine's private key: one line of base64.
-func readIdentity(path string) (id seal.Identity, err error) {
+// readIdentity reads what the machine's keys are derived from: one line of base64.
+func readIdentity(path string) (id seal.Identity, witness seal.Witness, err error) {
 	text, err := readPrivate("identity", path)
 	if err != nil {
-		return id, err
+		return id, witness, err
 	}
 	b, err := base64.RawURLEncoding.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(b) != 32 {
-		return id, fmt.Errorf("identity %s: not a machine's key; take it away and netman makes a new one, which other machines must be told of", path)
+		return id, witness, fmt.Errorf("identity %s: not a machine's key; take it away and netman makes a new one, which other machines must be told of", path)
 	}
-	return seal.IdentityOf([32]byte(b))
+	return seal.FromSeed([32]byte(b))
 }
 
-// makeIdentity makes a key and keeps it where only its owner can read it.
-func makeIdentity(path string) (seal.Identity, error) {
-	id, err := seal.NewIdentity(rand.Reader)
-	if err != nil {
-		return id, err
-	}
+// makeIdentity makes the machine's keys, and keeps what they are derived from where only its owner can read it.
+func makeIdentity(path string) (id seal.Identity, witness seal.Witness, err error) {
+	var seed [32]byte
+	rand.Read(seed[:])
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return id, err
+		return id, witness, err
 	}
-	private := id.Private()
-	return id, replaceFile(path, []byte(base64.RawURLEncoding.EncodeToString(private[:])+"\n"))
+	if err := replaceFile(path, []byte(base64.RawURLEncoding.EncodeToString(seed[:])+"\n")); err != nil {
+		return id, witness, err
+	}
+	return seal.FromSeed(seed)
 }
 
 // replaceFile writes a file of mode 0600 whole, or not at all.
@@ -202,10 +202,10 @@ func replaceFile(path string, text []byte) error {
 }
 
 // readSecrets reads the site secrets: one in each line, the one in use first. Empty lines, and those that begin with #, are left out.
-func readSecrets(path string) (texts []string, all []seal.SiteSecret, err error) {
+func readSecrets(path string) (all []seal.SiteSecret, err error) {
 	text, err := readPrivate("site secret", path)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for i, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimSpace(line)
@@ -214,17 +214,17 @@ func readSecrets(path string) (texts []string, all []seal.SiteSecret, err error)
 		}
 		secret, err := seal.NewSiteSecret([]byte(line))
 		if err != nil {
-			return nil, nil, fmt.Errorf("site secret %s:%d: %w: make one with: head -c 32 /dev/urandom | base64", path, i+1, err)
+			return nil, fmt.Errorf("site secret %s:%d: %w: make one with: head -c 32 /dev/urandom | base64", path, i+1, err)
 		}
-		texts, all = append(texts, line), append(all, secret)
+		all = append(all, secret)
 	}
 	switch {
 	case len(all) == 0:
-		return nil, nil, fmt.Errorf("site secret %s: it is empty: make one with: head -c 32 /dev/urandom | base64", path)
+		return nil, fmt.Errorf("site secret %s: it is empty: make one with: head -c 32 /dev/urandom | base64", path)
 	case len(all) > maxSecrets:
-		return nil, nil, fmt.Errorf("site secret %s: %d secrets, and at most %d are accepted at once", path, len(all), maxSecrets)
+		return nil, fmt.Errorf("site secret %s: %d secrets, and at most %d are accepted at once", path, len(all), maxSecrets)
 	}
-	return texts, all, nil
+	return all, nil
 }
 
 // readPins reads the machines known: in each line name, key, "accepted" or "-", and how it was learnt.
@@ -256,7 +256,7 @@ func parsePin(fields []string) (pin seal.Pin, err error) {
 	if err := names.CheckLabel(pin.Machine); err != nil {
 		return pin, err
 	}
-	pin.Key, err = seal.ParseKey(fields[1])
+	pin.Key, pin.Witness, err = seal.ParseKeys(fields[1])
 	return pin, err
 }
 
@@ -268,7 +268,7 @@ func formatPins(all []seal.Pin) []byte {
 		if pin.Accepted {
 			accepted = "accepted"
 		}
-		text = fmt.Appendf(text, "%s %v %s %s\n", pin.Machine, pin.Key, accepted, pin.How)
+		text = fmt.Appendf(text, "%s %s %s %s\n", pin.Machine, pin.Keys(), accepted, pin.How)
 	}
 	return text
 }

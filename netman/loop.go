@@ -35,7 +35,8 @@ type loop struct {
 	users      map[uint32]userName       // those that the keeper has said
 	unsaid     [][]byte                  // memos that the keeper has not taken
 	admissions map[uint64]*admission     // of which the keeper is asked
-	owner      uint32                    // netman\'s user
+	vouching   map[uint64]*node.Circuit  // calls whose credentials the keeper is asked for
+	owner      uint32                    // netman's user
 	mount      *mount                    // nil: circuits are not files
 	holders    map[holder]struct{}       // of circuits
 	complexes  map[*complexServer]struct{}
@@ -88,7 +89,7 @@ func newLoop() (*loop, error) {
 		visitors: newShares(maxVisitors, userVisitors), asking: newShares(maxAsking, userAsking), names: newShares(maxNames, namesOfOne),
 		readers: newShares(maxReaders, userReaders), starting: newShares(maxStarting, callerStarting),
 		scratch: newScratch(), holders: map[holder]struct{}{}, complexes: map[*complexServer]struct{}{}, services: map[string]*service{},
-		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){}, users: map[uint32]userName{}, admissions: map[uint64]*admission{},
+		pending: map[string]*service{}, servers: map[uint64]*endpoint{}, counters: map[string]uint64{}, naming: map[uint32][]func(string){}, users: map[uint32]userName{}, admissions: map[uint64]*admission{}, vouching: map[uint64]*node.Circuit{},
 	}
 	l.now = time.Now()
 	l.started = l.now
@@ -199,9 +200,11 @@ func (l *loop) handleEvent(ev node.Event) {
 	case node.Clash:
 		l.clash(ev.Text)
 	case node.Pinned:
-		l.tell(&memo{Kind: "met", Machine: ev.Pin.Machine, Key: ev.Pin.Key.String()})
+		l.tell(&memo{Kind: "met", Machine: ev.Pin.Machine, Key: ev.Pin.Keys()})
 	case node.Refused:
-		l.tell(&memo{Kind: "refused", Machine: ev.Pin.Machine, Key: ev.Pin.Key.String()})
+		l.tell(&memo{Kind: "refused", Machine: ev.Pin.Machine, Key: ev.Pin.Keys()})
+	case node.Vouch:
+		l.askVouch(ev.Circuit)
 	case node.Incoming:
 		l.incoming(ev.Circuit)
 	case node.Packets:

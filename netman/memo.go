@@ -28,49 +28,56 @@ import (
 //	                 visitor    at the door: UID, User, Admin, Pass; the connection
 //	                 admitted   ID: the call is let in, or Barred
 //	                 started    ID: the server is PID and runs As, or Error, Barred, Scarce; circuit mode: data, the server's end of it, control; bytes mode: its output, its input
+//	                 vouched    ID: the call is User's, by Credential; or Error says why it has none
 //	                 signalled  ID: the signal is sent, or the server has gone
 //	                 exited     ID: the server has ended; Failed
 //	                 user       UID is User; Admin
 //	                 stop       go: Text says why
 //	wire to keeper   open       the interface Name
-//	                 start      ID: a server of Service for a call of User on Machine; Stream, Local, Pass
+//	                 start      ID: a server of Service for a call of User on Machine; Stream, Local, Pass, Credential
+//	                 vouch      ID: the credential of a call of Service on Machine, which was started as Boot; Stream, Pass
 //	                 met        Machine, with Key, for the first time
 //	                 refused    Machine came with Key, which is not its own
 //	                 who        the name of UID is wanted
-//	                 may        ID: may User on Machine call Service? Local, Pass
+//	                 may        ID: may User on Machine call Service? Stream, Local, Pass, Credential
 //	                 signal     ID: send the server's process group Signal
 type memo struct {
-	Kind     string       `json:"kind"`
-	ID       uint64       `json:"id,omitempty"`
-	Name     string       `json:"name,omitempty"`
-	Service  string       `json:"service,omitempty"`
-	Machine  string       `json:"machine,omitempty"`
-	User     string       `json:"user,omitempty"`
-	UID      uint32       `json:"uid,omitempty"`
-	Pass     uint64       `json:"pass,omitempty"`   // by which the keeper knows a visitor again
-	Local    bool         `json:"local,omitempty"`  // the call is of this machine
-	Barred   bool         `json:"barred,omitempty"` // the Error is that the caller is not let in
-	As       string       `json:"as,omitempty"`     // the user that the server runs as
-	Key      string       `json:"key,omitempty"`    // of Machine
-	Accepted bool         `json:"accepted,omitempty"`
-	How      string       `json:"how,omitempty"`
-	Seal     *wireSeal    `json:"seal,omitempty"`
-	Admin    bool         `json:"admin,omitempty"` // may do what only the administrator may
-	Stream   bool         `json:"stream,omitempty"`
-	Signal   int          `json:"signal,omitempty"`
-	PID      int          `json:"pid,omitempty"`
-	Failed   bool         `json:"failed,omitempty"`
-	Text     string       `json:"text,omitempty"`
-	Error    string       `json:"error,omitempty"`
-	Scarce   bool         `json:"scarce,omitempty"` // the Error is that of descriptors, memory or processes that are used up
-	Link     ether.Link   `json:"link,omitzero"`
-	Offer    serviceOffer `json:"offer,omitzero"`
-	Setup    *wireSetup   `json:"setup,omitempty"`
+	Kind     string    `json:"kind"`
+	ID       uint64    `json:"id,omitempty"`
+	Name     string    `json:"name,omitempty"`
+	Service  string    `json:"service,omitempty"`
+	Machine  string    `json:"machine,omitempty"`
+	User     string    `json:"user,omitempty"`
+	UID      uint32    `json:"uid,omitempty"`
+	Pass     uint64    `json:"pass,omitempty"`   // by which the keeper knows a visitor again
+	Local    bool      `json:"local,omitempty"`  // the call is of this machine
+	Barred   bool      `json:"barred,omitempty"` // the Error is that the caller is not let in
+	As       string    `json:"as,omitempty"`     // the user that the server runs as
+	Key      string    `json:"key,omitempty"`    // of Machine
+	Accepted bool      `json:"accepted,omitempty"`
+	How      string    `json:"how,omitempty"`
+	Seal     *wireSeal `json:"seal,omitempty"`
+	Admin    bool      `json:"admin,omitempty"` // may do what only the administrator may
+	Stream   bool      `json:"stream,omitempty"`
+	Signal   int       `json:"signal,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	Failed   bool      `json:"failed,omitempty"`
+	Boot     uint64    `json:"boot,omitempty"`
+	Unproven bool      `json:"unproven,omitempty"` // the Error is that the credential does not hold
+
+	Credential []byte       `json:"credential,omitempty"`
+	Text       string       `json:"text,omitempty"`
+	Error      string       `json:"error,omitempty"`
+	Scarce     bool         `json:"scarce,omitempty"` // the Error is that of descriptors, memory or processes that are used up
+	Link       ether.Link   `json:"link,omitzero"`
+	Offer      serviceOffer `json:"offer,omitzero"`
+	Setup      *wireSetup   `json:"setup,omitempty"`
 }
 
 // wireSetup is what the wire is told at its start.
 type wireSetup struct {
 	Machine   string        `json:"machine"`
+	Boot      uint64        `json:"boot"`
 	Door      string        `json:"door"`
 	Tolerance time.Duration `json:"tolerance"`
 	Ethertype uint16        `json:"ethertype"`
@@ -130,7 +137,11 @@ func (l *memoLine) send(m *memo, fds ...int) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return circuit.SendFds(int(l.file.Fd()), record, fds...)
+	err = circuit.SendFds(int(l.file.Fd()), record, fds...)
+	if err == unix.EAGAIN {
+		unix.Shutdown(int(l.file.Fd()), unix.SHUT_RDWR) // which the reader takes for the wire's end
+	}
+	return err
 }
 
 // receive waits for a memo; io.EOF when the wire has gone. No memo to the keeper brings descriptors: any that come are closed.

@@ -8,6 +8,7 @@ import (
 
 	"dnet/circuit"
 	"dnet/netman/node"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -51,7 +52,7 @@ func (l *loop) incoming(c *node.Circuit) {
 	case s == nil:
 		c.Clear(l.now, x25.CauseNotObtainable, 0, "no service "+c.Service, &l.out)
 		return
-	case !s.transient && l.guarded(s):
+	case !s.transient && (l.guarded(s) || l.node.Mode() != seal.Open && !c.Local()):
 		l.askAdmission(c)
 		return
 	case !s.transient:
@@ -99,12 +100,13 @@ func (l *loop) startServer(e *endpoint) {
 
 // spawnResult is what became of a server that was to be started.
 type spawnResult struct {
-	fds    []int // the keeper's memo says which
-	pid    int
-	err    error
-	as     string // the user that it runs as
-	barred bool   // the caller is not let in
-	scarce bool   // for want of descriptors, memory or processes
+	fds      []int // the keeper's memo says which
+	pid      int
+	err      error
+	as       string // the user that it runs as
+	barred   bool   // the caller is not let in
+	unproven bool   // because its credential does not hold
+	scarce   bool   // for want of descriptors, memory or processes
 }
 
 // serverStarted takes what the keeper says of a server: it runs, and fds are our ends, or there is none.
@@ -120,7 +122,7 @@ func (l *loop) serverStarted(m *memo, fds []int) {
 	}
 	if m.Error != "" {
 		circuit.CloseFds(fds)
-		l.spawned(e, spawnResult{err: errors.New(m.Error), scarce: m.Scarce, barred: m.Barred})
+		l.spawned(e, spawnResult{err: errors.New(m.Error), scarce: m.Scarce, barred: m.Barred, unproven: m.Unproven})
 		return
 	}
 	l.spawned(e, spawnResult{pid: m.PID, as: m.As, fds: fds})
@@ -159,7 +161,7 @@ func (l *loop) spawned(e *endpoint, r spawnResult) {
 		if r.barred {
 			l.changeRunning(s.service, -1)
 			s.exited = true
-			l.bar(e.c, r.err.Error())
+			l.bar(e.c, r.err.Error(), r.unproven)
 			e.release()
 			return
 		}

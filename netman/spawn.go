@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"dnet/netman/trust"
 )
 
 // Reasons for which the keeper starts no server. The wire, which counts them too, asks in vain only if it is not what it was.
@@ -20,8 +21,11 @@ var (
 
 // start starts a server for a call and gives the wire our ends of its descriptors; its end is told later.
 func (k *keeper) start(m *memo) {
-	call := k.caller(m)
-	p, err := k.admit(m)
+	call, err := k.caller(m)
+	var p *program
+	if err == nil {
+		p, err = k.admit(m)
+	}
 	var who *runner
 	var fds []int
 	var cmd *exec.Cmd
@@ -30,7 +34,7 @@ func (k *keeper) start(m *memo) {
 			who, err = k.runnerFor(p, call)
 		}
 		if err == nil {
-			cmd, fds, err = k.startServer(p, m, who)
+			cmd, fds, err = k.startServer(p, m, call, who)
 		}
 		if err != nil {
 			k.left(m.ID)
@@ -38,14 +42,15 @@ func (k *keeper) start(m *memo) {
 	}
 	answer := &memo{Kind: "started", ID: m.ID}
 	if err != nil {
-		var bar *barred
-		answer.Error, answer.Scarce, answer.Barred = err.Error(), scarce(err), errors.As(err, &bar)
+		answer.Error, answer.Scarce = err.Error(), scarce(err)
+		answer.bar(err)
 	} else {
 		answer.PID, answer.As = cmd.Process.Pid, who.as.name
 		k.audit(call, who, answer.PID)
 	}
 	k.line.send(answer, fds...)
 	closeAll(fds)
+	<-k.deciding
 	if err == nil {
 		k.await(m.ID, cmd, p.bytes)
 	}
@@ -103,23 +108,23 @@ func (k *keeper) await(id uint64, cmd *exec.Cmd, bytes bool) {
 
 // signal sends a signal to a server that runs.
 func (k *keeper) signal(m *memo) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch sig := unix.Signal(m.Signal); sig {
-	case unix.SIGHUP, unix.SIGTERM, unix.SIGKILL:
-		if p := k.servers[m.ID]; p != nil && p.pid > 0 {
-			unix.Kill(-p.pid, sig)
-		}
-		k.line.send(&memo{Kind: "signalled", ID: m.ID})
-	default:
-		log.Printf("the process that reads the network asks for signal %d", m.Signal)
+	sig := unix.Signal(m.Signal)
+	if sig != unix.SIGHUP && sig != unix.SIGTERM && sig != unix.SIGKILL {
+		k.blame("asks for signal %d", m.Signal)
+		return
 	}
+	k.mu.Lock()
+	if p := k.servers[m.ID]; p != nil && p.pid > 0 {
+		unix.Kill(-p.pid, sig)
+	}
+	k.mu.Unlock()
+	k.line.send(&memo{Kind: "signalled", ID: m.ID})
 }
 
 // callEnv is the environment of a server that is started for a call.
-func (k *keeper) callEnv(s *program, m *memo) []string {
-	env := append(k.serverEnv(s), "DNET_PEER_MACHINE="+m.Machine, "DNET_PEER_USER="+m.User)
-	if m.Stream {
+func (k *keeper) callEnv(s *program, call trust.Call, stream bool) []string {
+	env := append(k.serverEnv(s), "DNET_PEER_MACHINE="+call.Machine, "DNET_PEER_USER="+call.User)
+	if stream {
 		env = append(env, "DNET_STREAM=1")
 	}
 	return env
@@ -167,8 +172,8 @@ func serverFailed(err error, bytes bool) bool {
 
 // startServer makes the descriptors and starts the process. fds are our ends, and the server's data once more for the wire to keep, to
 // give to a caller, or to close: data, theirs, control; or a filter's output and input.
-func (k *keeper) startServer(s *program, m *memo, who *runner) (cmd *exec.Cmd, fds []int, err error) {
-	cmd = &exec.Cmd{Path: s.path, Args: s.argv, Env: append(k.callEnv(s, m), who.env...), Dir: "/", Stderr: os.Stderr}
+func (k *keeper) startServer(s *program, m *memo, call trust.Call, who *runner) (cmd *exec.Cmd, fds []int, err error) {
+	cmd = &exec.Cmd{Path: s.path, Args: s.argv, Env: append(k.callEnv(s, call, m.Stream), who.env...), Dir: "/", Stderr: os.Stderr}
 	cmd.SysProcAttr = who.as.processAttr()
 	theirs, fds, err := serverDescriptors(s.bytes)
 	defer func() {

@@ -183,7 +183,7 @@ func (l *loop) machineStatus() machineRow {
 		Clashes: l.clashes, Traces: len(l.tracers),
 	}
 	if l.node.Mode() != seal.Open {
-		row.Key = l.node.Key().String()
+		row.Key = l.node.Keys()
 	}
 	for _, p := range l.ports {
 		row.Stations = append(row.Stations, p.name+" "+p.link.Addr.String())

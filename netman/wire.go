@@ -54,7 +54,7 @@ func runWire() error {
 	}
 	l.owner = m.Setup.Owner
 	cfg := node.Config{
-		Machine: m.Setup.Machine, BootID: random(), Seed: random(), Ethertype: m.Setup.Ethertype, Tolerance: m.Setup.Tolerance,
+		Machine: m.Setup.Machine, BootID: m.Setup.Boot, Seed: random(), Ethertype: m.Setup.Ethertype, Tolerance: m.Setup.Tolerance,
 	}
 	if cfg.Seal, err = m.Setup.Seal.config(); err != nil {
 		return err
@@ -175,6 +175,8 @@ func (l *loop) hear(m *memo, fds []int) {
 		l.begin()
 	case "signalled":
 		l.signalled(m)
+	case "vouched":
+		l.vouched(m)
 	case "admitted":
 		l.admitted(m)
 	case "exited":
@@ -222,9 +224,9 @@ func (l *loop) sayMode() {
 	says := "callers are not authenticated, whoever is on this network may call"
 	switch l.node.Mode() {
 	case seal.Pinned:
-		says = "the key of this machine is " + l.node.Key().String()
+		says = "the key of this machine is " + l.node.Keys()
 	case seal.Secret:
-		says = "for machines that know the site secret; the key of this one is " + l.node.Key().String()
+		says = "for machines that know the site secret; the key of this one is " + l.node.Keys()
 	}
 	log.Printf("machine %s on %s; mode %v: %s", l.node.Machine(), l.addresses(), l.node.Mode(), says)
 }
@@ -242,7 +244,7 @@ func (w *wireSeal) config() (*seal.Config, error) {
 		return nil, err
 	}
 	secrets, err := w.siteSecrets()
-	return &seal.Config{Mode: w.Mode, Identity: id, Secrets: secrets, Strict: w.Strict, Rand: rand.Reader}, err
+	return &seal.Config{Mode: w.Mode, Identity: id, Witness: w.Witness, Secrets: secrets, Strict: w.Strict, Rand: rand.Reader}, err
 }
 
 // rekey takes what the keeper says of keys.
@@ -255,9 +257,9 @@ func (l *loop) rekey(m *memo) {
 			l.node.SetSecrets(secrets)
 		}
 	default:
-		key, err := seal.ParseKey(m.Key)
+		key, witness, err := seal.ParseKeys(m.Key)
 		if err == nil {
-			err = l.node.SetPin(l.now, seal.Pin{Machine: m.Machine, Key: key, Accepted: m.Accepted, How: m.How}, &l.out)
+			err = l.node.SetPin(l.now, seal.Pin{Machine: m.Machine, Key: key, Witness: witness, Accepted: m.Accepted, How: m.How}, &l.out)
 		}
 		if err != nil {
 			log.Printf("pin of %s: %v", m.Machine, err)

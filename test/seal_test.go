@@ -91,7 +91,7 @@ func TestSealed(t *testing.T) {
 				t.Error("the capture lacks the query: is it one?")
 			}
 			row := rows(t, sneezy, "status")[0]
-			if key, _ := row["key"].(string); row["mode"] != mode || len(key) != 43 {
+			if key, _ := row["key"].(string); row["mode"] != mode || len(key) != 87 {
 				t.Errorf("status says %v", row)
 			}
 		})

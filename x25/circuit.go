@@ -65,6 +65,8 @@ type setup struct {
 	userData []byte
 	cause    Cause
 	diag     Diag
+
+	credential string // of the call request
 }
 
 // sender is the sending half of data transfer.
@@ -115,6 +117,17 @@ type closing struct {
 	userData []byte
 	stall    time.Time // gives up unless P(R) moves
 }
+
+// MaxCredential is the length of the longest credential, in octets: the facilities of a call request have room for it.
+const MaxCredential = 64
+
+// SetCredential has the call request, which is not sent yet, carry octets that prove who calls: 1 to MaxCredential.
+func (c *Circuit) SetCredential(octets []byte) {
+	c.setup.credential = string(octets[:min(len(octets), MaxCredential)])
+}
+
+// Credential is what the peer's call request carried; empty: nothing.
+func (c *Circuit) Credential() string { return c.setup.credential }
 
 // Level is the level that the circuit is, or was, on.
 func (c *Circuit) Level() *Level { return c.level }

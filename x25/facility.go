@@ -9,6 +9,7 @@ const (
 	facPacketSize = 0x42
 	facWindow     = 0x43
 	facDataSize   = 0x7f // after marker 00 00: largest user data of a data packet, partly filled ones may bear M
+	facCredential = 0xc7 // after marker 00 00, in a call request: what proves who calls, which is not this package's to read
 )
 
 const (
@@ -36,6 +37,7 @@ type facilities struct {
 	window     [2]uint8 // fromCalled, fromCalling; 0 absent
 	size       [2]uint8 // log2, likewise
 	data       uint16   // 0 absent
+	credential string   // empty: absent
 }
 
 // parseFacilities reads a facility field. What it does not know it skips by class. Diag is 0 if all is well.
@@ -101,10 +103,13 @@ func (f *facilities) set(code byte, value []byte) Diag {
 }
 
 func (f *facilities) setOwn(code byte, value []byte) Diag {
-	if code == facDataSize {
+	switch code {
+	case facDataSize:
 		if f.data = uint16(value[0])<<8 | uint16(value[1]); f.data == 0 {
 			return DiagFacility
 		}
+	case facCredential:
+		f.credential = string(value)
 	}
 	return 0
 }
@@ -123,8 +128,14 @@ func (f *facilities) append(dst []byte) []byte {
 	if f.size[0] != 0 {
 		dst = append(dst, facPacketSize, f.size[0], f.size[1])
 	}
+	if f.data != 0 || f.credential != "" {
+		dst = append(dst, facMarker, 0)
+	}
 	if f.data != 0 {
-		dst = append(dst, facMarker, 0, facDataSize, byte(f.data>>8), byte(f.data))
+		dst = append(dst, facDataSize, byte(f.data>>8), byte(f.data))
+	}
+	if f.credential != "" {
+		dst = append(append(dst, facCredential, byte(len(f.credential))), f.credential...)
 	}
 	return dst
 }

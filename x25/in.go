@@ -447,6 +447,7 @@ func (l *Level) incoming(p *Packet, s callState, out *Out) {
 	c := l.newCircuit(p.LCI, s)
 	c.setup.fast = f.fastSelect != 0
 	c.setup.answer = l.cfg.answer(f)
+	c.setup.credential = f.credential
 	c.agree(&l.cfg, c.setup.answer, fromCalled, fromCalling)
 	out.Events = append(out.Events, Event{Kind: Incoming, Circuit: c, UserData: p.UserData})
 }

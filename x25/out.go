@@ -92,6 +92,7 @@ func (l *Level) sendControl(now time.Time, dst []byte, c *Circuit, out *Out) []b
 		return dst
 	case p3:
 		c.setup.answer = l.cfg.propose(fromCalled)
+		c.setup.answer.credential = c.setup.credential
 		p.Kind, p.Facilities, p.UserData = KindCall, c.setup.answer.append(fac[:0]), c.setup.userData
 		c.sent, c.unsent = 1, false
 	case p7:

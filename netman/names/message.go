@@ -54,6 +54,7 @@ const (
 	TLVCapabilities = 11
 	TLVDomain       = 12
 	TLVReason       = 13
+	TLVWitness      = 14
 	TLVHandshake    = 20
 )
 
@@ -71,11 +72,14 @@ const (
 	RefuseFull    uint8 = 4 // no room for a further pin
 )
 
+// witnessLen is the length of a witness key.
+const witnessLen = 32
+
 // headerLen is what stands before the TLVs.
 const headerLen = 1 + 1 + 8 + 4
 
-// fields lists the TLVs of each type of message: all of them must be there, and they are sent in this order. The domain, which
-// may be there or not, follows.
+// fields lists the TLVs of each type of message: all of them must be there, and they are sent in this order. The domain, and the
+// witness of a hello, which may be there or not, follow.
 var fields = [...][]uint8{
 	Query:  {TLVService, TLVMachine, TLVHops},
 	Answer: {TLVService, TLVMachine, TLVState},
@@ -107,6 +111,7 @@ type Message struct {
 	Tolerance              time.Duration // 50 ms to 30 s, in whole ms
 	Mode                   uint8         // 0 open, 1 pinned, 2 secret
 	Capabilities           uint32
+	Witness                string // within a handshake: the public key of the machine's keeper, 32 octets; empty: not said
 
 	Handshake string // handshake: the octets of a message of package seal, 1 to 255
 	Reason    uint8  // refusal
@@ -152,10 +157,15 @@ func Parse(b []byte) (Message, error) {
 
 // take reads one TLV. Known ones that the type has no use for are skipped like unknown ones.
 func (m *Message) take(kind uint8, value []byte) error {
-	if kind != TLVDomain && !has(fields[m.Type], kind) {
+	if kind != TLVDomain && !(kind == TLVWitness && m.Type == Hello) && !has(fields[m.Type], kind) {
 		return skip(kind)
 	}
 	switch kind {
+	case TLVWitness:
+		if m.Witness = string(value); len(value) != witnessLen {
+			return refuse("TLV of a wrong length", "TLV %d has %d octets", kind, len(value))
+		}
+		return nil
 	case TLVService:
 		m.Service = string(value)
 		return badName(CheckService(m.Service))
@@ -218,6 +228,9 @@ func (m Message) Append(dst []byte) []byte {
 	}
 	if m.Domain != "" {
 		dst = appendText(dst, TLVDomain, m.Domain)
+	}
+	if m.Witness != "" && m.Type == Hello {
+		dst = appendText(dst, TLVWitness, m.Witness)
 	}
 	return dst
 }
@@ -302,6 +315,9 @@ func (m Message) String() string {
 	case Hello:
 		fmt.Fprintf(&text, " machine %s versions %d-%d instance %d n1 %d rw %d tolerance %v mode %d capabilities %x",
 			machine, m.VersionMin, m.VersionMax, m.Instance, m.N1, m.RW, m.Tolerance, m.Mode, m.Capabilities)
+		if m.Witness != "" {
+			fmt.Fprintf(&text, " witness %x", m.Witness)
+		}
 	case Handshake:
 		fmt.Fprintf(&text, " mode %d len %d", m.Mode, len(m.Handshake))
 	case Refusal:

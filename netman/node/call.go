@@ -173,7 +173,7 @@ func (n *Node) place(now time.Time, c *Circuit, s *station, out *Out) {
 	if c.over {
 		return
 	}
-	if s != nil && n.desk != nil && !n.proven(now, c, s, out) {
+	if s != nil && n.desk != nil && (!n.proven(now, c, s, out) || !n.vouched(c, s, out)) {
 		return
 	}
 	level := n.local.level(x25.DTE)
@@ -185,6 +185,9 @@ func (n *Node) place(now time.Time, c *Circuit, s *station, out *Out) {
 	if err != nil {
 		n.fail(now, c, x25.CauseCongestion, 0, err.Error(), out)
 		return
+	}
+	if s != nil && len(c.credential) > 0 {
+		x.SetCredential(c.credential)
 	}
 	x.User = c
 	c.x, c.level, c.st = x, level, s

@@ -72,7 +72,7 @@ func (n *Node) checkStation(s *station) error {
 		return fmt.Errorf("level %v", s.level != nil)
 	case s.link != nil && s.link.Up() != (s.state == up):
 		return fmt.Errorf("the link is in %s", s.link.State())
-	case len(s.wait) > 0 && (s.state == idle || s.state == up):
+	case len(s.wait) > 0 && (s.state == idle || s.state == up && slices.ContainsFunc(s.wait, func(c *Circuit) bool { return c.vouching != s })):
 		return fmt.Errorf("%d calls wait for nothing", len(s.wait))
 	case n.desk != nil && s.state == greeting && !s.sealed.peer.Busy():
 		return fmt.Errorf("no handshake is under way")

@@ -16,22 +16,26 @@ type Circuit struct {
 	PeerUser string // who called, as the caller's netman said
 	Stream   bool   // the byte-stream convention holds: DEND ends one direction
 
-	caller   bool // this side called
-	locate   bool // only the name is asked for
-	over     bool // Cleared or Drained was raised
-	answered bool // the call was accepted, or is one from outside
-	query    uint32
-	why      failure      // of the last server tried
-	via      stationKey   // of what a Locate found; zero: this machine
-	waits    []*station   // whose links the call waits for: the first to come up gets it
-	spare    []stationKey // stations that were waited for beside the one that got it
-	another  time.Time    // when a further server is tried beside them, in sealed modes; zero: not
-	crossed  bool         // the call was placed on a link so long without circuits that the peer may be disconnecting it
-	st       *station     // nil on a circuit within this machine
-	x        *x25.Circuit
-	level    *x25.Level
-	node     *Node
-	splice   *splice // of a call that a complex server took: what happens on it is the splice's business
+	caller     bool // this side called
+	locate     bool // only the name is asked for
+	over       bool // Cleared or Drained was raised
+	answered   bool // the call was accepted, or is one from outside
+	query      uint32
+	credential []byte       // of a call to another machine, in sealed modes
+	why        failure      // of the last server tried
+	via        stationKey   // of what a Locate found; zero: this machine
+	waits      []*station   // whose links the call waits for: the first to come up gets it
+	spare      []stationKey // stations that were waited for beside the one that got it
+	another    time.Time    // when a further server is tried beside them, in sealed modes; zero: not
+	vouching   *station     // the call waits for its credential to the machine there, and is among those that wait for its link
+	vouch      *station     // the credential has come
+	again      bool         // the link was given up while the call waited for its credential, once
+	crossed    bool         // the call was placed on a link so long without circuits that the peer may be disconnecting it
+	st         *station     // nil on a circuit within this machine
+	x          *x25.Circuit
+	level      *x25.Level
+	node       *Node
+	splice     *splice // of a call that a complex server took: what happens on it is the splice's business
 }
 
 // failure is why a server did not take a call.
@@ -174,9 +178,14 @@ func (c *Circuit) abandon() {
 // leave ends the wait for links.
 func (c *Circuit) leave() {
 	for _, s := range c.waits {
-		s.wait = slices.DeleteFunc(s.wait, func(w *Circuit) bool { return w == c })
+		s.wait = without(s.wait, c)
 	}
-	c.waits = nil
+	c.waits, c.vouching = nil, nil
+}
+
+// without is a list of circuits without one of them.
+func without(all []*Circuit, c *Circuit) []*Circuit {
+	return slices.DeleteFunc(all, func(w *Circuit) bool { return w == c })
 }
 
 // settleOn ends the wait for links but the one to s, which has come up. The others may be tried again, if that server does not take the call.
@@ -192,6 +201,9 @@ func (c *Circuit) settleOn(s *station) {
 // unwait ends the wait for one link.
 func (c *Circuit) unwait(s *station) {
 	c.waits = slices.DeleteFunc(c.waits, func(w *station) bool { return w == s })
+	if c.vouching == s {
+		c.vouching = nil
+	}
 }
 
 // clearText fits a reason into the clear user data.

@@ -179,6 +179,7 @@ const (
 	Log                                     // Text is for the log
 	Pinned                                  // Pin is a machine met for the first time, to be kept
 	Refused                                 // Pin is a machine that came with another key than the one pinned, which is this one
+	Vouch                                   // Circuit waits for the credential of its call to Circuit.Machine: Vouched
 )
 
 // Event is something the owner must know.

@@ -53,12 +53,12 @@ func (n *Node) sameMachine(now time.Time, s *station, machine string, key seal.K
 }
 
 // meet holds a machine that proved a key to the pin of its name.
-func (n *Node) meet(now time.Time, s *station, machine string, key seal.Key, out *Out) error {
+func (n *Node) meet(now time.Time, s *station, machine string, key, witness seal.Key, out *Out) error {
 	if machine == n.cfg.Machine {
 		n.convict(s, out)
 		return seal.ErrChanged // our name is ours
 	}
-	pin, fresh, err := n.desk.Pins().Meet(machine, key)
+	pin, fresh, err := n.desk.Pins().Meet(machine, key, witness)
 	if fresh {
 		out.Events = append(out.Events, Event{Kind: Pinned, Pin: &pin})
 	}
@@ -83,8 +83,8 @@ func (n *Node) refusal(machine string, err error) (reason uint8, text string) {
 func (n *Node) refusePeer(now time.Time, s *station, machine string, err error, ev seal.Event, out *Out) {
 	reason, text := n.refusal(machine, err)
 	n.drop("machine refused: " + err.Error())
-	if key, ok := n.desk.Pins().Refused(machine); ok && err == seal.ErrChanged {
-		out.Events = append(out.Events, Event{Kind: Refused, Pin: &seal.Pin{Machine: machine, Key: key}})
+	if pin, ok := n.desk.Pins().Refused(machine); ok && err == seal.ErrChanged {
+		out.Events = append(out.Events, Event{Kind: Refused, Pin: &pin})
 	}
 	n.logf(now, s.key.addr, "refused", out, "no link with the station %s: %s", FormatAddr(s.key.addr), text)
 	if s.sealed.peer.Uses(ev) {
@@ -138,10 +138,10 @@ func (n *Node) Pins() []seal.Pin {
 	return n.desk.Pins().All()
 }
 
-// RefusedKey is the key that a machine was last refused for, which `trust replace` pins.
-func (n *Node) RefusedKey(machine string) (seal.Key, bool) {
+// RefusedKeys are those that a machine was last refused for, which `trust replace` pins.
+func (n *Node) RefusedKeys(machine string) (seal.Pin, bool) {
 	if n.desk == nil {
-		return seal.Key{}, false
+		return seal.Pin{}, false
 	}
 	return n.desk.Pins().Refused(machine)
 }
@@ -154,7 +154,7 @@ func (n *Node) SetPin(now time.Time, pin seal.Pin, out *Out) error {
 	if err := n.desk.Pins().Set(pin); err != nil {
 		return err
 	}
-	n.endLinksWith(now, pin.Machine, pin.Key, "another key was pinned for it", out)
+	n.endLinksWith(now, pin, "another key was pinned for it", out)
 	return nil
 }
 
@@ -163,14 +163,15 @@ func (n *Node) ForgetPin(now time.Time, machine string, out *Out) bool {
 	if n.desk == nil || !n.desk.Pins().Forget(machine) {
 		return false
 	}
-	n.endLinksWith(now, machine, seal.Key{}, "it was forgotten", out)
+	n.endLinksWith(now, seal.Pin{Machine: machine}, "it was forgotten", out)
 	return true
 }
 
-// endLinksWith ends the links with a machine that has another key than the one given.
-func (n *Node) endLinksWith(now time.Time, machine string, key seal.Key, why string, out *Out) {
+// endLinksWith ends the links with a machine of the pin's name that has other keys than the pin.
+func (n *Node) endLinksWith(now time.Time, pin seal.Pin, why string, out *Out) {
 	for _, s := range n.order {
-		if has, ok := s.sealed.peer.Key(); s.peer.machine == machine && ok && has != key {
+		has, ok := s.sealed.peer.Key()
+		if s.peer.machine == pin.Machine && ok && (has != pin.Key || s.sealed.witness != pin.Witness) {
 			s.sealed.barred = time.Time{}
 			n.endLink(now, s, why, out)
 		}

@@ -23,6 +23,7 @@ type sealing struct {
 type stationSeal struct {
 	peer     *seal.Peer
 	key      seal.Key  // of the machine whose hello the station has
+	witness  seal.Key  // that it said
 	instance uint32    // of the link, in the last hello to this station
 	mode     seal.Mode // another one than ours, that the station told of,
 	differs  bool      // if it did
@@ -65,6 +66,14 @@ func (n *Node) SetSecrets(all []seal.SiteSecret) {
 	if n.Mode() == seal.Secret && len(all) > 0 {
 		n.desk.SetSecrets(all)
 	}
+}
+
+// Keys is the printed form of the machine's two keys; empty in open mode.
+func (n *Node) Keys() string {
+	if n.desk == nil {
+		return ""
+	}
+	return seal.FormatKeys(n.desk.Key(), n.desk.Witness())
 }
 
 // Mode is the machine's.
@@ -114,7 +123,8 @@ func (n *Node) handleHandshake(now time.Time, key stationKey, m names.Message, o
 func (n *Node) payload(s *station, instance uint32) []byte {
 	s.sealed.instance = instance
 	m := n.helloMessage(s, 0)
-	m.Instance, m.Mode = instance, uint8(n.Mode())
+	witness := n.desk.Witness()
+	m.Instance, m.Mode, m.Witness = instance, uint8(n.Mode()), string(witness[:])
 	return m.Append(nil)
 }
 
@@ -188,11 +198,14 @@ func (n *Node) established(now time.Time, s *station, ev seal.Event, out *Out) (
 		}
 		return false
 	}
-	if err := n.meet(now, s, m.Machine, ev.Key, out); err != nil {
+	var witness seal.Key
+	copy(witness[:], m.Witness)
+	if err := n.meet(now, s, m.Machine, ev.Key, witness, out); err != nil {
 		n.refusePeer(now, s, m.Machine, err, ev, out)
 		return false
 	}
 	n.sameMachine(now, s, m.Machine, ev.Key, out)
+	s.sealed.witness = witness
 	s.sealed.differs = false
 	n.past["seal: handshakes completed"]++
 	if s.state == up && m.BootID == s.peer.boot {

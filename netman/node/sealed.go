@@ -134,7 +134,7 @@ func (n *Node) handleRefusal(now time.Time, s *station, f hdlc.Frame, out *Out) 
 		text = fmt.Sprintf("%s has another key pinned for %s: if %s was reinstalled, run on %s: netman trust replace %s",
 			who, n.cfg.Machine, n.cfg.Machine, who, n.cfg.Machine)
 	case names.RefuseStrict:
-		text = fmt.Sprintf("%s accepts pinned machines only: run there: netman trust add %s %v", who, n.cfg.Machine, n.desk.Key())
+		text = fmt.Sprintf("%s accepts pinned machines only: run there: netman trust add %s %s", who, n.cfg.Machine, n.Keys())
 	default:
 		text = fmt.Sprintf("%s refuses this machine, reason %d", who, m.Reason)
 	}

@@ -10,7 +10,7 @@ import (
 
 // stagger has a further server tried in a while, beside those that the call waits for.
 func (n *Node) stagger(now time.Time, c *Circuit) {
-	if n.desk == nil || len(c.waits) >= maxBeside || c.query == 0 || !c.another.IsZero() {
+	if n.desk == nil || c.vouching != nil || len(c.waits) >= maxBeside || c.query == 0 || !c.another.IsZero() {
 		return
 	}
 	c.another = now.Add(besideWait)

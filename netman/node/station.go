@@ -243,7 +243,13 @@ func (n *Node) linkDown(now time.Time, s *station, reason hdlc.Reason, why strin
 		return
 	}
 	for _, c := range wait {
+		crossed := reason == hdlc.Disconnected && c.vouching == s && !c.again
 		c.unwait(s)
+		if crossed {
+			c.again = true
+			n.reach(now, c, s.key, out) // the peer gave the link up before it heard of the call
+			continue
+		}
 		n.nextServer(now, c, x25.CauseOutOfOrder, 0, "no link to "+n.stationName(s)+": "+why, out)
 	}
 }

@@ -67,7 +67,7 @@ func (n *Node) idleTimeout(now time.Time, s *station, out *Out) {
 	if s.state != up {
 		return
 	}
-	if s.level.Len() > 0 {
+	if s.level.Len() > 0 || len(s.wait) > 0 {
 		s.empty = now
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Mode says how stations prove who they are (protocol.md 2).
@@ -88,6 +89,8 @@ type SiteSecret struct {
 	psk   [32]byte
 	group [32]byte // what keys of group frames are derived from
 	mac   [32]byte // authenticates handshakes before they cost anything
+
+	witness [32]byte // what only the keepers of the site know
 }
 
 // NewSiteSecret derives one from at least LeastSecret octets that nobody can guess.
@@ -99,8 +102,27 @@ func NewSiteSecret(text []byte) (SiteSecret, error) {
 	for _, part := range []struct {
 		info string
 		to   []byte
-	}{{"dnet1 psk", s.psk[:]}, {"dnet1 group", s.group[:]}, {"dnet1 mac", s.mac[:]}, {"dnet1 id", s.ID[:]}} {
+	}{{"dnet1 psk", s.psk[:]}, {"dnet1 group", s.group[:]}, {"dnet1 mac", s.mac[:]}, {"dnet1 id", s.ID[:]}, {labelSite, s.witness[:]}} {
 		derive(part.to, text, nil, part.info)
+	}
+	return s, nil
+}
+
+// forWire is the length of what ForWire gives.
+const forWire = 4 + 3*32
+
+// ForWire is the secret without what only keepers know, as octets for SiteSecretOf.
+func (s *SiteSecret) ForWire() []byte {
+	return slices.Concat(s.ID[:], s.psk[:], s.group[:], s.mac[:])
+}
+
+// SiteSecretOf is the secret that ForWire gave. It opens links, and makes no credentials.
+func SiteSecretOf(b []byte) (s SiteSecret, err error) {
+	if len(b) != forWire {
+		return s, fmt.Errorf("a site secret of %d octets", len(b))
+	}
+	for _, to := range [][]byte{s.ID[:], s.psk[:], s.group[:], s.mac[:]} {
+		b = b[copy(to, b):]
 	}
 	return s, nil
 }

@@ -404,19 +404,25 @@ func TestRejected(t *testing.T) {
 func TestPins(t *testing.T) {
 	one, two := identity(t, 1).Key, identity(t, 2).Key
 	pins := newPins([]Pin{{Machine: "doc", Key: one, Accepted: true, How: "added"}}, false, 2)
-	if pin, fresh, err := pins.Meet("doc", one); err != nil || fresh || !pin.Accepted {
+	if pin, fresh, err := pins.Meet("doc", one, Key{}); err != nil || fresh || !pin.Accepted {
 		t.Errorf("a pinned machine: %+v, %v, %v", pin, fresh, err)
 	}
-	if _, _, err := pins.Meet("doc", two); !errors.Is(err, ErrChanged) {
+	if _, _, err := pins.Meet("doc", two, Key{}); !errors.Is(err, ErrChanged) {
 		t.Errorf("another key: %v", err)
 	}
-	if key, ok := pins.Refused("doc"); !ok || key != two {
+	if _, _, err := pins.Meet("doc", one, two); !errors.Is(err, ErrChanged) {
+		t.Errorf("another witness with the same key: %v", err)
+	}
+	if _, _, err := pins.Meet("doc", two, Key{}); !errors.Is(err, ErrChanged) {
+		t.Errorf("another key: %v", err)
+	}
+	if pin, ok := pins.Refused("doc"); !ok || pin.Key != two || pin.Witness != (Key{}) {
 		t.Error("the refused key is not remembered")
 	}
-	if pin, fresh, err := pins.Meet("grumpy", two); err != nil || !fresh || pin.Accepted || pin.How != "met" {
+	if pin, fresh, err := pins.Meet("grumpy", two, Key{}); err != nil || !fresh || pin.Accepted || pin.How != "met" {
 		t.Errorf("a first meeting: %+v, %v, %v", pin, fresh, err)
 	}
-	if _, _, err := pins.Meet("sneezy", two); !errors.Is(err, ErrFull) {
+	if _, _, err := pins.Meet("sneezy", two, Key{}); !errors.Is(err, ErrFull) {
 		t.Errorf("a third machine: %v", err)
 	}
 	if err := pins.Set(Pin{Machine: "sneezy", Key: two}); !errors.Is(err, ErrFull) {
@@ -435,11 +441,11 @@ func TestPins(t *testing.T) {
 		t.Error("forget")
 	}
 	strict := newPins(nil, true, 2)
-	if _, _, err := strict.Meet("doc", one); !errors.Is(err, ErrStrict) {
+	if _, _, err := strict.Meet("doc", one, Key{}); !errors.Is(err, ErrStrict) {
 		t.Errorf("strict: %v", err)
 	}
 	for i := range 1000 {
-		strict.Meet(fmt.Sprintf("m%d", i), one)
+		strict.Meet(fmt.Sprintf("m%d", i), one, Key{})
 	}
 	if len(strict.refused) > maxRefused {
 		t.Errorf("%d refused keys are remembered", len(strict.refused))

@@ -9,6 +9,7 @@ import (
 type Config struct {
 	Mode     Mode
 	Identity Identity
+	Witness  Key          // of the machine's keeper
 	Secrets  []SiteSecret // in secret mode: the first is used, all are accepted
 	Pins     []Pin
 	Strict   bool      // only machines that are pinned already are accepted
@@ -42,6 +43,9 @@ func (d *Desk) Pins() *Pins { return d.pins }
 
 // Key is the machine's own.
 func (d *Desk) Key() Key { return d.cfg.Identity.Key }
+
+// Witness is that of the machine's keeper.
+func (d *Desk) Witness() Key { return d.cfg.Witness }
 
 // secret is the one that this machine uses; nil in pinned mode.
 func (d *Desk) secret() *SiteSecret {

@@ -7,24 +7,28 @@ import (
 	"slices"
 )
 
-// Pin is a machine's name and the key that it has.
+// Pin is a machine's name and the keys that it has.
 type Pin struct {
 	Machine  string
-	Key      Key
+	Key      Key    // of its links, which it proves
+	Witness  Key    // of its keeper, as it says under that key; zero: it says none
 	Accepted bool   // by an administrator: trust rules may match it. A pin without is continuity, not authority
 	How      string // how it was learnt: "met", "added", "replaced"
 }
 
+// Keys is the printed form of both keys.
+func (p Pin) Keys() string { return FormatKeys(p.Key, p.Witness) }
+
 // Pins is the table of the machines known, by name.
 type Pins struct {
 	all     map[string]Pin
-	refused map[string]Key // keys that machines proved last, other than the pinned ones
+	refused map[string]Pin // keys that machines proved last, other than the pinned ones
 	strict  bool
 	limit   int
 }
 
 func newPins(all []Pin, strict bool, limit int) *Pins {
-	p := &Pins{all: map[string]Pin{}, refused: map[string]Key{}, strict: strict, limit: limit}
+	p := &Pins{all: map[string]Pin{}, refused: map[string]Pin{}, strict: strict, limit: limit}
 	for _, pin := range all {
 		p.all[pin.Machine] = pin
 	}
@@ -38,16 +42,17 @@ var (
 	ErrFull    = errors.New("too many machines are pinned")
 )
 
-// Meet is when a machine has proved a key. A name met for the first time is pinned to it: fresh is true then, and the owner keeps the pin.
-func (p *Pins) Meet(machine string, key Key) (pin Pin, fresh bool, err error) {
+// Meet is when a machine has proved a key, and said its witness. A name met for the first time is pinned to both: fresh is true then, and the
+// owner keeps the pin.
+func (p *Pins) Meet(machine string, key, witness Key) (pin Pin, fresh bool, err error) {
 	pin, known := p.all[machine]
 	switch {
-	case known && pin.Key == key:
+	case known && pin.Key == key && pin.Witness == witness:
 		delete(p.refused, machine)
 		return pin, false, nil
 	case known || p.strict:
 		if _, there := p.refused[machine]; there || len(p.refused) < maxRefused {
-			p.refused[machine] = key
+			p.refused[machine] = Pin{Machine: machine, Key: key, Witness: witness}
 		}
 		if known {
 			return pin, false, ErrChanged
@@ -56,7 +61,7 @@ func (p *Pins) Meet(machine string, key Key) (pin Pin, fresh bool, err error) {
 	case len(p.all) >= p.limit:
 		return pin, false, ErrFull
 	}
-	pin = Pin{Machine: machine, Key: key, How: "met"}
+	pin = Pin{Machine: machine, Key: key, Witness: witness, How: "met"}
 	p.all[machine] = pin
 	return pin, true, nil
 }
@@ -95,8 +100,8 @@ func (p *Pins) Forget(machine string) bool {
 	return known
 }
 
-// Refused is the key that a machine proved last, if it was refused for it.
-func (p *Pins) Refused(machine string) (Key, bool) {
-	key, ok := p.refused[machine]
-	return key, ok
+// Refused has the keys that a machine came with last, if it was refused for them.
+func (p *Pins) Refused(machine string) (Pin, bool) {
+	pin, ok := p.refused[machine]
+	return pin, ok
 }

@@ -163,7 +163,7 @@ func TestEachFrameReplayed(t *testing.T) {
 			}
 		}
 		m := boot(w, MachineConfig{}, "grumpy", "sneezy")
-		stream := plan{writes: w.writes(scale{octets: 65536}, 300), finish: whenRead, pace: 10 * time.Millisecond}
+		stream := plan{writes: w.writes(scale{octets: 65536}, 400), finish: whenRead, pace: 10 * time.Millisecond}
 		m[1].offer(&service{name: "stream.sneezy", max: 9, plan: func(*request) plan { return stream }})
 		client := m[0].call("stream.sneezy", stream)
 		w.Until(time.Minute, "over", func() bool { return client.caller.gone })

@@ -272,12 +272,12 @@ func TestReinstalled(t *testing.T) {
 				w.failf("%s is told %v %q", from.name, r.outcome, r.caller.told)
 			}
 		}
-		key, ok := m[0].n.RefusedKey("sneezy")
-		if !ok || key != m[1].seal.Identity.Key {
+		pin, ok := m[0].n.RefusedKeys("sneezy")
+		if !ok || pin.Key != m[1].seal.Identity.Key {
 			w.failf("the refused key is not known: %v", ok)
 		}
 		m[0].turn(func(now time.Time) {
-			m[0].n.SetPin(now, seal.Pin{Machine: "sneezy", Key: key, How: "replaced"}, &m[0].out)
+			m[0].n.SetPin(now, seal.Pin{Machine: "sneezy", Key: pin.Key, Witness: pin.Witness, How: "replaced"}, &m[0].out)
 		})
 		for i, from := range m {
 			c, _ := connect(w, from, "sink."+m[1-i].name, plan{})
@@ -299,7 +299,7 @@ func TestStrict(t *testing.T) {
 		for i, each := range m {
 			other := m[1-i]
 			each.turn(func(now time.Time) {
-				each.n.SetPin(now, seal.Pin{Machine: other.name, Key: other.seal.Identity.Key, Accepted: true, How: "added"}, &each.out)
+				each.n.SetPin(now, seal.Pin{Machine: other.name, Key: other.seal.Identity.Key, Witness: other.seal.Witness, Accepted: true, How: "added"}, &each.out)
 			})
 		}
 		c, server := connect(w, m[0], "sink.sneezy", idle())

@@ -3,9 +3,11 @@ package sim
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
+	"dnet/netman/node"
 	"dnet/netman/seal"
 )
 
@@ -77,7 +79,7 @@ func (m *Machine) newKey() {
 	if err != nil {
 		m.w.failf("%v", err)
 	}
-	m.seal.Identity, m.seal.Pins = id, nil
+	m.seal.Identity, m.seal.Pins, m.seal.Witness = id, nil, seal.Key{1}
 }
 
 // random is a source of random octets that the seed decides.
@@ -97,4 +99,20 @@ func (m *Machine) pinned(pin seal.Pin) {
 		}
 	}
 	m.seal.Pins = append(m.seal.Pins, pin)
+}
+
+// vouch does what the keeper of netman does: it gives a call its credential.
+func (m *Machine) vouch(now time.Time, c *node.Circuit) {
+	c.Vouched(now, c.PeerUser, credentialOf(c.PeerUser, c.PeerBoot()), "", &m.out)
+}
+
+// credentialOf is what a call of a user carries in the worlds, to the machine started with this boot id.
+func credentialOf(user string, boot uint64) []byte {
+	return fmt.Appendf(nil, "%-32s%016x", user, boot)
+}
+
+// drawBoot draws the boot id of a start.
+func (m *Machine) drawBoot() uint64 {
+	m.bootID = m.w.rng.Uint64()
+	return m.bootID
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"hash/crc32"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type Machine struct {
 
 	n       *node.Node // nil while the machine is down
 	boot    int        // how often it has started
+	bootID  uint64     // of the last start
 	out     node.Out
 	marked  int // events of out that the ledger has been told of
 	nics    []*nic
@@ -114,7 +116,7 @@ func (m *Machine) Start() {
 	w := m.w
 	m.boot++
 	m.n = node.New(node.Config{
-		Machine: m.name, BootID: w.rng.Uint64(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Limits: m.Limits,
+		Machine: m.name, BootID: m.drawBoot(), Seed: w.rng.Uint64(), Tolerance: m.Tolerance, Budget: m.Budget, Limits: m.Limits,
 		Level: m.Level,
 		Seal:  m.sealing(),
 	})
@@ -336,7 +338,7 @@ var eventNames = map[node.EventKind]string{
 	node.Claimed: "claimed", node.Clash: "clash", node.Incoming: "incoming", node.Connected: "connected", node.Cleared: "cleared",
 	node.Data: "data", node.Room: "room", node.Reset: "reset", node.Interrupt: "interrupt",
 	node.InterruptConfirmed: "interrupt confirmed", node.Drained: "drained", node.Located: "located", node.Log: "log",
-	node.Packets: "packets", node.Pinned: "pinned", node.Refused: "refused",
+	node.Packets: "packets", node.Pinned: "pinned", node.Refused: "refused", node.Vouch: "vouch",
 }
 
 // handle takes an event of the node to where it belongs.
@@ -361,6 +363,8 @@ func (m *Machine) handle(ev node.Event) {
 	case node.Pinned:
 		m.pinned(*ev.Pin)
 	case node.Refused:
+	case node.Vouch:
+		m.after(w.between(0, 3*time.Millisecond), func(now time.Time) { m.vouch(now, ev.Circuit) })
 	case node.Incoming:
 		m.incoming(ev.Circuit)
 	case node.Packets:
@@ -416,6 +420,8 @@ func (m *Machine) incoming(c *node.Circuit) {
 		w.failf("%s: a call for %s, which it does not offer", m.name, c.Service)
 	case !w.Corrupt && (r.service != c.Service || r.caller.m.name != c.Machine):
 		w.failf("%s: a call of %s for %s; it was %s's for %s", m.name, c.Machine, c.Service, r.caller.m.name, r.service)
+	case m.n.Mode() != seal.Open && !c.Local() && !bytes.Equal(c.Credential(), credentialOf(c.PeerUser, m.bootID)):
+		w.failf("%s: a call of %s carries %q", m.name, c.PeerUser, c.Credential())
 	case s.complex:
 		if s.server == nil || !s.server.k.Offer(w.time(), c, &m.out) {
 			c.Clear(w.time(), x25.CauseBusy, 0, s.name+" is busy", &m.out)

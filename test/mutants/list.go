@@ -1,7 +1,7 @@
 package main
 
 // mutants are the deliberate bugs, by room. A change of the code may make one harmless: then another is to be found.
-var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants, trustMutants, sealMutants)
+var mutants = concat(linkMutants, packetMutants, nameMutants, nodeMutants, spliceMutants, trustMutants, sealMutants, witnessMutants)
 
 func concat(all ...[]mutant) (sum []mutant) {
 	for _, each := range all {
@@ -310,5 +310,27 @@ var sealMutants = []mutant{
 	}, {
 		"claims", "netman/node/sealed.go", "if m.Machine == n.cfg.Machine && !n.claimed {", "if false {",
 		"Whoever says so in the clear has a machine's name.",
+	},
+}
+
+var witnessMutants = []mutant{
+	{
+		"credential MAC", "netman/seal/witness.go", "if !hmac.Equal(c.sum(nil, key), credential[16:]) {", "if !hmac.Equal(c.sum(nil, key), credential[16:]) && len(key) == 0 {",
+		"Whoever carries a call says who calls.",
+	}, {
+		"credential once", "netman/seal/witness.go", "\t*word |= bit\n", "\t_ = bit\n",
+		"A call that was recorded can be placed again.",
+	}, {
+		"credential of a boot", "netman/seal/witness.go", "binary.BigEndian.AppendUint64(said, c.Boot)", "binary.BigEndian.AppendUint64(said, 0)",
+		"What was recorded before a restart counts after it.",
+	}, {
+		"witness of the site", "netman/seal/witness.go", "\tif site != nil {\n", "\tif false {\n",
+		"A machine that does not know the site secret has a say in secret mode.",
+	}, {
+		"witness pinned", "netman/seal/pins.go", " && pin.Witness == witness:", ":",
+		"A machine whose wire was taken over has another keeper.",
+	}, {
+		"credential awaited", "netman/node/vouch.go", "c.vouch == s {", "true {",
+		"Calls are placed without a credential.",
 	},
 }
