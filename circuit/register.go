@@ -65,8 +65,12 @@ func (reg *registration) receive(l *Listener) (*Call, error) {
 	return receiveCall(reg.door)
 }
 
-// close gives the name up. Circuits stay.
+// close gives the name up. Circuits stay. netman sees it at once, whoever has a further descriptor of the connection (waitHangUp), so that the
+// name can be registered again when close returns.
 func (reg *registration) close() {
+	if raw, err := reg.door.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+	}
 	reg.door.Close()
 	if reg.mux != nil {
 		reg.mux.close()
