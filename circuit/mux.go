@@ -145,11 +145,10 @@ func (m *mux) read() {
 	if err == nil {
 		raw.Read(func(fd uintptr) bool {
 			for {
-				n, err := unix.Read(int(fd), packet)
+				n, err := ReadRecord(int(fd), packet)
 				switch {
 				case err == unix.EAGAIN:
 					return false
-				case err == unix.EINTR || err == unix.ECONNRESET: // after ECONNRESET comes what was queued
 				case err != nil || n <= 0:
 					return true
 				default:

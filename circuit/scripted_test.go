@@ -325,3 +325,76 @@ func BenchmarkDatagrams(b *testing.B) {
 		})
 	}
 }
+
+// TestEndToldTooEarly: Linux may tell an end before the last record (protocol.md 5). A record without octets before it makes the same
+// two answers of the system calls, and every time: 0, with the other end closed, and then the record.
+func TestEndToldTooEarly(t *testing.T) {
+	for _, stream := range []bool{false, true} {
+		c, n := scripted(t, stream)
+		for _, end := range []struct {
+			fd     int
+			record string
+		}{{n.data, "\x00last"}, {n.ctl, "cleared 00 42 bye"}} {
+			unix.Sendto(end.fd, nil, 0, nil)
+			n.write(end.fd, end.record)
+		}
+		n.close()
+		if p, _, err := c.Next(); string(p) != "last" || err != nil {
+			t.Errorf("stream %v: the last record: %q, %v", stream, p, err)
+		}
+		var cleared *Cleared
+		if _, _, err := c.Next(); !errors.As(err, &cleared) || cleared.Text != "bye" {
+			t.Errorf("stream %v: the end: %v", stream, err)
+		}
+	}
+	for how, read := range map[string]func(fd int, p []byte) (int, error){
+		"ReadRecord": ReadRecord,
+		"RecvFds": func(fd int, p []byte) (int, error) {
+			n, _, err := RecvFds(fd, p)
+			return n, err
+		},
+	} {
+		a, b := socketpair(t)
+		SendFds(a, nil)
+		SendFds(a, []byte("last"))
+		SendFds(b, []byte("unread")) // so that ECONNRESET stands between
+		unix.Shutdown(a, unix.SHUT_RDWR)
+		p := make([]byte, 8)
+		if n, err := read(b, p); string(p[:n]) != "last" || err != nil {
+			t.Errorf("%s: the last record: %q, %v", how, p[:n], err)
+		}
+		if n, err := read(b, p); n != 0 || err != nil && err != io.EOF {
+			t.Errorf("%s: the end: %q, %v", how, p[:n], err)
+		}
+	}
+}
+
+// TestWrittenThenClosed is the same as it happens: one end reads while the other writes its last record and closes.
+func TestWrittenThenClosed(t *testing.T) {
+	for range 2000 {
+		a, b := unpaired(t)
+		go func() {
+			SendFds(a, []byte("last"))
+			unix.Close(a)
+		}()
+		p := make([]byte, 8)
+		n, err := 0, error(unix.EAGAIN)
+		for err == unix.EAGAIN {
+			n, err = ReadRecord(b, p)
+		}
+		unix.Close(b)
+		if string(p[:n]) != "last" || err != nil {
+			t.Fatalf("%q, %v before the end", p[:n], err)
+		}
+	}
+}
+
+// unpaired is a socketpair that the test closes.
+func unpaired(t *testing.T) (a, b int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fds[0], fds[1]
+}

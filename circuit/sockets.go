@@ -109,9 +109,8 @@ func (s *sockets) drainControl(fd int) bool {
 	defer c.mu.Unlock()
 	var buf [MaxLine]byte
 	for c.over == nil {
-		n, err := unix.Read(fd, buf[:])
+		n, err := ReadRecord(fd, buf[:])
 		switch {
-		case err == unix.EINTR || err == unix.ECONNRESET: // after ECONNRESET comes what was queued
 		case err == unix.EAGAIN:
 			return false
 		case c.closed.Load(): // netman ends what we have closed
@@ -242,9 +241,15 @@ func (s *sockets) receive() ([]byte, Bits, error) {
 	for errors.Is(err, unix.ECONNRESET) { // the peer closed before it had read all; its data is still here
 		n, err = s.data.Read(s.buf)
 	}
+	if err == io.EOF {
+		if s.hangUp() == 0 {
+			return nil, 0, errRecord // of no octets at all
+		}
+		if n = s.behindEnd(); n > 0 {
+			err = nil
+		}
+	}
 	switch {
-	case err == io.EOF && s.hangUp() == 0:
-		return nil, 0, errRecord // of no octets at all
 	case err == io.EOF:
 		return nil, 0, s.readEnd()
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -255,6 +260,12 @@ func (s *sockets) receive() ([]byte, Bits, error) {
 		return nil, 0, errRecord
 	}
 	return s.buf[1:n:n], Bits(s.buf[0]), nil
+}
+
+// behindEnd reads the record that an end was told before, into buf: 0 if there is none.
+func (s *sockets) behindEnd() (n int) {
+	s.raw.Control(func(fd uintptr) { n = readAgain(int(fd), s.buf) })
+	return n
 }
 
 // readEnd tells what the end of data means (protocol.md 5). A reason is on control by then, or

@@ -25,10 +25,8 @@ const controlMessages = 16
 // controlReady reads what the program says on control.
 func (e *endpoint) controlReady(uint32) {
 	for turn := 0; turn < controlMessages && e.phase != released; turn++ {
-		n, err := unix.Read(e.control.fd, e.l.line)
+		n, err := circuit.ReadRecord(e.control.fd, e.l.line)
 		switch {
-		case err == unix.EINTR:
-			continue
 		case err == unix.EAGAIN:
 			return
 		case err != nil || n == 0:

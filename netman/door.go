@@ -42,8 +42,8 @@ func (l *loop) admit(m *memo, fd int) {
 
 // ready reads the first line and does what it asks for.
 func (v *visitor) ready(uint32) {
-	n, err := unix.Read(v.desc.fd, v.l.line)
-	if err == unix.EAGAIN || err == unix.EINTR {
+	n, err := circuit.ReadRecord(v.desc.fd, v.l.line)
+	if err == unix.EAGAIN {
 		return
 	}
 	v.l.visitors.give(v.who())

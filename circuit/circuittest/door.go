@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 
 	"dnet/circuit"
@@ -261,16 +260,25 @@ func (l *link) close() { l.f.Close() }
 // receive waits for a record; io.EOF at the end.
 func (l *link) receive() ([]byte, error) {
 	p := make([]byte, circuit.MaxLine)
-	for {
-		n, err := l.f.Read(p)
-		if errors.Is(err, syscall.ECONNRESET) {
-			continue
-		}
-		if err != nil {
-			return nil, io.EOF
-		}
-		return p[:n], nil
+	n, err := readRecord(l.f, p)
+	return p[:n], err
+}
+
+// readRecord waits for a record; io.EOF at the end.
+func readRecord(f *os.File, p []byte) (n int, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return 0, io.EOF
 	}
+	var got error
+	err = raw.Read(func(fd uintptr) bool {
+		n, got = circuit.ReadRecord(int(fd), p)
+		return got != unix.EAGAIN
+	})
+	if err != nil || got != nil || n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
 func (l *link) send(line circuit.Line, fds ...int) error {

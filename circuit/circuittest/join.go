@@ -5,7 +5,6 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"dnet/circuit"
 
@@ -171,10 +170,7 @@ func (c *joined) relay(side int) {
 	defer close(c.drained[side])
 	p := make([]byte, 1+circuit.MaxDatagram)
 	for {
-		n, err := c.data[side].Read(p)
-		if errors.Is(err, syscall.ECONNRESET) {
-			continue
-		}
+		n, err := readRecord(c.data[side], p)
 		if err != nil {
 			break
 		}

@@ -54,6 +54,9 @@ func (v *Vector) Recv(fd, n int) unix.Errno {
 	if errno != 0 {
 		return errno
 	}
+	if got == 1 && v.msgs[0].len == 0 {
+		v.Empty, got = true, v.again(fd, n)
+	}
 	for i := range got {
 		length := int(v.msgs[i].len)
 		if length == 0 {
@@ -63,6 +66,17 @@ func (v *Vector) Recv(fd, n int) unix.Errno {
 		v.Records = append(v.Records, v.Slot(i)[:length])
 	}
 	return 0
+}
+
+// again looks behind an end that Recv has met (protocol.md 5): Linux looks for records first and then whether the other end has closed,
+// so that one who writes and closes in between is told as an end. What was written is there by now. It returns how many came.
+func (v *Vector) again(fd, n int) int {
+	for {
+		got, errno := v.call(unix.SYS_RECVMMSG, fd, n)
+		if errno != unix.ECONNRESET { // after which what is queued can still be read
+			return got
+		}
+	}
 }
 
 // Send sends the Records, in order, without waiting, and returns how many went. An error is that of the first one that did not.

@@ -94,3 +94,20 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations for each Send and Recv", n)
 	}
 }
+
+// Linux may tell an end before the last record (protocol.md 5). A record without octets makes the same answers, and every time.
+func TestEndToldTooEarly(t *testing.T) {
+	for _, n := range []int{1, 4} {
+		a, b := pair(t)
+		unix.Sendto(a, nil, 0, nil)
+		unix.Write(a, []byte("last"))
+		unix.Shutdown(a, unix.SHUT_WR)
+		in := NewVector(4, 10)
+		if errno := in.Recv(b, n); errno != 0 || len(in.Records) != 1 || string(in.Records[0]) != "last" {
+			t.Errorf("Recv of %d: %v, %q; want the record behind", n, errno, in.Records)
+		}
+		if errno := in.Recv(b, n); errno != 0 || len(in.Records) != 0 {
+			t.Errorf("Recv of %d at the end: %v, %q; want no record and no error", n, errno, in.Records)
+		}
+	}
+}
