@@ -165,17 +165,19 @@ func (c *joined) close() {
 	}
 }
 
-// relay passes on what the program on this side writes.
+// relay passes on what the program on this side writes. When the other has gone it is taken all the same, as netman takes it: the program
+// is told by control, which it may read only when it has written.
 func (c *joined) relay(side int) {
 	defer close(c.drained[side])
 	p := make([]byte, 1+circuit.MaxDatagram)
-	for {
+	for gone := false; ; {
 		n, err := readRecord(c.data[side], p)
 		if err != nil {
 			break
 		}
-		if _, err := c.data[1-side].Write(p[:n]); err != nil {
-			break
+		if !gone {
+			_, err = c.data[1-side].Write(p[:n])
+			gone = err != nil
 		}
 	}
 	// A socket that is shut down both ways is one whose program has gone, unless the door did one of both.
