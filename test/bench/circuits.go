@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -13,8 +15,11 @@ import (
 	"dnet/circuit"
 )
 
-// service is the name of the resident server, on the machine doc.
-const service = "bench.doc"
+// The names of the resident servers on the machine doc, a plain one and a complex one.
+const (
+	service        = "bench.doc"
+	complexService = "many.doc"
+)
 
 // What a datagram with Q asks of the server; the answer to sink is the same datagram, when all before it has been read.
 const (
@@ -22,9 +27,15 @@ const (
 	askSink = "sink" // read what follows
 )
 
-// serveCircuits is `:circuit DOOR`: the resident server.
-func serveCircuits(args []string) error {
-	l, err := circuit.Listen(context.Background(), service, circuit.Options{Door: args[0]})
+// serveCircuits is `:circuit DOOR`: the resident server. serveComplex is `:complex DOOR`: the same on one descriptor.
+func serveCircuits(args []string) error { return serve(service, circuit.Options{Door: args[0]}) }
+
+func serveComplex(args []string) error {
+	return serve(complexService, circuit.Options{Door: args[0], Complex: true})
+}
+
+func serve(name string, o circuit.Options) error {
+	l, err := circuit.Listen(context.Background(), name, o)
 	if err != nil {
 		return err
 	}
@@ -68,8 +79,10 @@ type circuitSession struct {
 	sent  int64
 }
 
-func dialCircuit(door string) (session, error) {
-	c, err := circuit.Dial(context.Background(), service, circuit.Options{Door: door})
+func dialCircuit(door string) (session, error) { return dialService(door, service) }
+
+func dialService(door, name string) (session, error) {
+	c, err := circuit.Dial(context.Background(), name, circuit.Options{Door: door})
 	if err != nil {
 		return nil, err
 	}
@@ -120,49 +133,29 @@ func callOnce(door string) error {
 	return c.Close()
 }
 
-// many is what the client of many circuits prints when all are open and idle.
-type many struct {
-	Open, Echoed int
-	Seconds      float64
-}
-
 // dialers is how many calls are placed at a time: fewer than a listener's backlog.
 const dialers = 8
 
-// manyCircuits is `:circuits DOOR COUNT`: opens that many circuits, echoes once on each, and keeps them until standard input ends.
-func manyCircuits(args []string) error {
-	count, err := strconv.Atoi(args[1])
-	if err != nil {
-		return err
-	}
+// dialMany opens that many circuits. The error tells of the first that could not be.
+func dialMany(door, name string, count int) ([]session, error) {
 	var (
-		m     many
 		mu    sync.Mutex
 		wg    sync.WaitGroup
 		work  = make(chan int, count)
 		first error
-		keep  []session
+		open  []session
 	)
 	for i := range count {
 		work <- i
 	}
 	close(work)
-	began := time.Now()
 	for range dialers {
 		wg.Go(func() {
 			for range work {
-				s, err := dialCircuit(args[0])
-				opened := err == nil
-				if opened {
-					err = s.trip(make([]byte, tripSize))
-				}
+				s, err := dialService(door, name)
 				mu.Lock()
-				if opened {
-					m.Open++
-					keep = append(keep, s)
-				}
 				if err == nil {
-					m.Echoed++
+					open = append(open, s)
 				} else if first == nil {
 					first = err
 				}
@@ -170,19 +163,83 @@ func manyCircuits(args []string) error {
 			}
 		})
 	}
-	wg.Wait()
-	m.Seconds = time.Since(began).Seconds()
-	if first != nil {
-		fmt.Fprintf(os.Stderr, "bench: of %d circuits %d opened and %d echoed: %v\n", count, m.Open, m.Echoed, first)
+	if wg.Wait(); first != nil {
+		first = fmt.Errorf("of %d circuits %d opened: %w", count, len(open), first)
 	}
-	if err := print(m, nil); err != nil {
+	return open, first
+}
+
+// many is what the client of many circuits prints when all are open and idle.
+type many struct{ Seconds float64 }
+
+// manyCircuits is `:circuits DOOR SERVICE COUNT`: opens that many circuits, echoes once on each, and keeps them until standard input ends.
+func manyCircuits(args []string) error {
+	count, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	open, err := dialMany(args[0], args[1], count)
+	if err != nil {
+		return err
+	}
+	for i, s := range open {
+		if err := s.trip(make([]byte, tripSize)); err != nil {
+			return fmt.Errorf("circuit %d of %d: %w", i, count, err)
+		}
+	}
+	if err := print(many{time.Since(began).Seconds()}, nil); err != nil {
 		return err
 	}
 	io.Copy(io.Discard, os.Stdin)
-	for _, s := range keep {
+	for _, s := range open {
 		s.(io.Closer).Close()
 	}
 	return nil
+}
+
+// crowd is what many clients print that send at once.
+type crowd struct {
+	Rate    float64 // MB/s, of all together, until the last has sent all
+	Slowest float64 // rate of the slowest client, as a part of the median's
+}
+
+// sendMany is `:crowd DOOR SERVICE COUNT MESSAGES`: opens that many circuits and sends as many large messages on each, all at once.
+func sendMany(args []string) error {
+	count, err := strconv.Atoi(args[2])
+	if err != nil {
+		return err
+	}
+	messages, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	open, err := dialMany(args[0], args[1], count)
+	if err != nil {
+		return err
+	}
+	took, errs := make([]time.Duration, count), make([]error, count)
+	var wg sync.WaitGroup
+	began, message := time.Now(), make([]byte, largeSize)
+	for i, s := range open {
+		wg.Go(func() {
+			for range messages {
+				if errs[i] = s.send(message); errs[i] != nil {
+					return
+				}
+			}
+			_, errs[i] = s.finish()
+			took[i] = time.Since(began)
+		})
+	}
+	wg.Wait()
+	slices.Sort(took)
+	last := took[count-1]
+	c := crowd{Rate: float64(count*messages*largeSize) / 1e6 / last.Seconds(), Slowest: float64(took[count/2]) / float64(last)}
+	for _, s := range open {
+		s.(io.Closer).Close()
+	}
+	return print(c, errors.Join(errs...))
 }
 
 // execs is `:exec TIME COMMAND ARGUMENTS`: how long a command takes, from fork to its end.

@@ -8,6 +8,8 @@
 //	session.go   round trips and streams, whoever carries them
 //	circuits.go  ... circuits of package circuit: over netman, or over the bare relay
 //	relay.go     the bare relay: no protocol, plain Go
+//	files.go     ... circuits that are files
+//	bare.go      ... a bare socket pair
 //	wire.go      ... frames of package ether
 //	tcp.go       ... TCP
 //	offload.go   TCP without segmentation offloads

@@ -92,8 +92,13 @@ func newMachines(b *bench, mtu int, bare bool) (*machines, error) {
 	if m.netmans, err = netmanPids(); err != nil || len(m.netmans) == 0 {
 		return m, fmt.Errorf("no process is called netman: %v", err)
 	}
-	if _, err := m.serve(m.far, ":circuit", netmanDoor); err != nil || bare {
-		return m, err
+	for _, server := range []string{":circuit", ":complex"} {
+		if _, err := m.serve(m.far, server, netmanDoor); err != nil {
+			return m, err
+		}
+	}
+	if bare {
+		return m, nil
 	}
 	if err := m.sealedNetmans(); err != nil {
 		return m, err
@@ -156,6 +161,8 @@ func (m *machines) address(column string) (kind, address string) {
 		return "circuit", sealedDoor
 	case bareRelay:
 		return "circuit", relayDoor
+	case barePair:
+		return "pair", ""
 	case tcp:
 		return "tcp", m.far.IP() + tcpPort
 	}
@@ -181,6 +188,11 @@ func (m *machines) serve(on *lab.Machine, args ...string) (pid int, err error) {
 
 // ask runs a client in a machine and reads its result.
 func (m *machines) ask(on *lab.Machine, args ...string) (r result, err error) {
+	err = m.askFor(&r, on, args...)
+	return r, err
+}
+
+func (m *machines) askFor(r any, on *lab.Machine, args ...string) error {
 	c := on.Command(self, args...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
@@ -192,13 +204,13 @@ func (m *machines) ask(on *lab.Machine, args ...string) (r result, err error) {
 	defer late.Stop()
 	out, err := c.Output()
 	if err == nil {
-		err = json.Unmarshal(out, &r)
+		err = json.Unmarshal(out, r)
 	}
 	if err != nil {
 		why := strings.TrimSpace(strings.TrimPrefix(stderr.String(), streaming+"\n") + m.said.String())
-		return r, fmt.Errorf("%s$ bench %s: %w: %s", on.Name, strings.Join(args, " "), err, why)
+		return fmt.Errorf("%s$ bench %s: %w: %s", on.Name, strings.Join(args, " "), err, why)
 	}
-	return r, nil
+	return nil
 }
 
 // rtt is round trips from grumpy to doc.

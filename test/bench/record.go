@@ -18,9 +18,10 @@ const (
 	tcpAnswer = "TCP, one octet" // to the server and back, before the end
 	forkExec  = "fork, exec"
 	asFile    = "netman, file" // the calling end is a file of /netphys
+	barePair  = "socket pair"
 )
 
-var columns = []string{netman, sealed, bareRelay, bareWire, tcp, tcpAnswer, forkExec, asFile}
+var columns = []string{netman, sealed, bareRelay, bareWire, tcp, tcpAnswer, forkExec, asFile, barePair}
 
 // row is a line of the table; its values are samples, one of each round.
 type row struct {

@@ -102,9 +102,12 @@ func runRole(role string, args []string) error {
 		":rtt":      {3, func(a []string) error { return client(a, false) }},
 		":stream":   {4, func(a []string) error { return client(a, true) }},
 		":setup":    {3, setUp},
-		":circuits": {2, manyCircuits},
+		":circuits": {3, manyCircuits},
+		":crowd":    {4, sendMany},
 		":exec":     {2, execs},
 		":circuit":  {1, serveCircuits},
+		":complex":  {1, serveComplex},
+		":pair":     {0, servePair},
 		":tcp":      {1, serveTCP},
 		":wire":     {1, serveWire},
 		":relay":    {3, relay},
@@ -120,6 +123,7 @@ func runRole(role string, args []string) error {
 var kinds = map[string]func(address string) (session, error){
 	"circuit": dialCircuit, // the path of a door
 	"file":    dialFile,    // the directory of circuits as files
+	"pair":    dialPair,    // none: its server is a child of its own
 	"tcp":     dialTCP,     // host:port
 	"wire":    dialWire,    // a MAC address
 }
