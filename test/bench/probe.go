@@ -227,23 +227,40 @@ func (t *turn) complex() error {
 	if t.short {
 		count = 1000
 	}
-	var many, one crowd
-	for i := range 2 {
-		var err error
-		if (t.record.run+i)%2 == 0 {
-			err = t.askFor(&many, t.near, ":crowd", netmanDoor, complexService, fmt.Sprint(count), fmt.Sprint(each))
-		} else {
-			err = t.askFor(&one, t.near, ":crowd", netmanDoor, service, "1", fmt.Sprint(count*each))
-		}
-		if err != nil {
-			return err
-		}
-	}
 	title := fmt.Sprintf("%d x %d x 60 KiB, MTU 1500: ", count, each)
-	t.add("one", title+"on one circuit", "MB/s", netman, one.Rate)
-	t.add("complex", title+"each client of a complex server", "MB/s", netman, many.Rate)
-	t.add("slowest", "  rate of the slowest client, of the median's", "1", netman, many.Slowest)
-	return nil
+	one := func() (err error) {
+		_, err = t.crowd("one", title+"on one circuit", service, 1, count*each)
+		return err
+	}
+	many := func() error {
+		c, err := t.crowd("complex", title+"by so many clients of a complex server", complexService, count, each)
+		if err == nil {
+			t.add("slowest", "  rate of the slowest client, of the median's", "1", netman, c.Slowest)
+		}
+		return err
+	}
+	if t.record.run%2 == 0 {
+		return errors.Join(one(), many())
+	}
+	return errors.Join(many(), one())
+}
+
+// crowd measures clients that send at once, and what the daemons use for it.
+func (t *turn) crowd(key, title, name string, count, each int) (c crowd, err error) {
+	before, err := cpu(t.netmans)
+	if err != nil {
+		return c, err
+	}
+	if err := t.askFor(&c, t.near, ":crowd", netmanDoor, name, fmt.Sprint(count), fmt.Sprint(each)); err != nil {
+		return c, err
+	}
+	after, err := cpu(t.netmans)
+	if err != nil {
+		return c, err
+	}
+	t.add(key, title, "MB/s", netman, c.Rate)
+	t.add(key+"cpu", "  CPU of both daemons", "s/GB", netman, (after-before)/float64(count*each*largeSize)*1e9)
+	return c, nil
 }
 
 // idle measures netman's memory with many circuits open.
