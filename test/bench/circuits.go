@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -204,7 +203,8 @@ type crowd struct {
 	Slowest float64 // rate of the slowest client, as a part of the median's
 }
 
-// sendMany is `:crowd DOOR SERVICE COUNT MESSAGES`: opens that many circuits and sends as many large messages on each, all at once.
+// sendMany is `:crowd DOOR SERVICE COUNT MESSAGES`: opens that many circuits and, when standard input ends, sends as many large
+// messages on each, all at once.
 func sendMany(args []string) error {
 	count, err := strconv.Atoi(args[2])
 	if err != nil {
@@ -220,6 +220,8 @@ func sendMany(args []string) error {
 	}
 	took, errs := make([]time.Duration, count), make([]error, count)
 	var wg sync.WaitGroup
+	ready()
+	io.Copy(io.Discard, os.Stdin)
 	began, message := time.Now(), make([]byte, largeSize)
 	for i, s := range open {
 		wg.Go(func() {
@@ -236,10 +238,10 @@ func sendMany(args []string) error {
 	slices.Sort(took)
 	last := took[count-1]
 	c := crowd{Rate: float64(count*messages*largeSize) / 1e6 / last.Seconds(), Slowest: float64(took[count/2]) / float64(last)}
-	for _, s := range open {
-		s.(io.Closer).Close()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return fmt.Errorf("client %d of %d: %w", i, count, errs[i])
 	}
-	return print(c, errors.Join(errs...))
+	return print(c, nil) // and the end of the process is that of the circuits
 }
 
 // execs is `:exec TIME COMMAND ARGUMENTS`: how long a command takes, from fork to its end.

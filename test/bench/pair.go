@@ -213,6 +213,46 @@ func (m *machines) askFor(r any, on *lab.Machine, args ...string) error {
 	return nil
 }
 
+// client is a program in a machine that goes on until its standard input ends.
+type client struct {
+	*lab.Cmd
+	in   io.Closer
+	said *bufio.Reader // standard output
+	late *time.Timer
+}
+
+func (m *machines) begin(on *lab.Machine, args ...string) (*client, error) {
+	c := on.Command(self, args...)
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	in, err := c.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return &client{c, in, bufio.NewReader(out), time.AfterFunc(3*limit, func() { c.Process.Kill() })}, nil
+}
+
+// tells waits for a line of JSON.
+func (c *client) tells(what any) error {
+	line, err := c.said.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, what)
+}
+
+func (c *client) end() error {
+	defer c.late.Stop()
+	c.in.Close()
+	return c.Wait()
+}
+
 // rtt is round trips from grumpy to doc.
 func (m *machines) rtt(column string, d time.Duration) (result, error) {
 	kind, address := m.address(column)

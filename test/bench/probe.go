@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -247,11 +246,20 @@ func (t *turn) complex() error {
 
 // crowd measures clients that send at once, and what the daemons use for it.
 func (t *turn) crowd(key, title, name string, count, each int) (c crowd, err error) {
+	client, err := t.begin(t.near, ":crowd", netmanDoor, name, fmt.Sprint(count), fmt.Sprint(each))
+	if err != nil {
+		return c, err
+	}
+	defer client.end()
+	if line, err := client.said.ReadString('\n'); line != "ready\n" {
+		return c, fmt.Errorf("the clients are not ready: %q, %w", line, err)
+	}
 	before, err := cpu(t.netmans)
 	if err != nil {
 		return c, err
 	}
-	if err := t.askFor(&c, t.near, ":crowd", netmanDoor, name, fmt.Sprint(count), fmt.Sprint(each)); err != nil {
+	client.in.Close()
+	if err := client.tells(&c); err != nil {
 		return c, err
 	}
 	after, err := cpu(t.netmans)
@@ -284,29 +292,14 @@ func (t *turn) idleClients(key, what, name string) error {
 	if err != nil {
 		return err
 	}
-	c := t.near.Command(self, ":circuits", netmanDoor, name, fmt.Sprint(count))
-	c.Stderr = os.Stderr
-	out, err := c.StdoutPipe()
+	client, err := t.begin(t.near, ":circuits", netmanDoor, name, fmt.Sprint(count))
 	if err != nil {
 		return err
 	}
-	in, err := c.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := c.Start(); err != nil {
-		return err
-	}
-	late := time.AfterFunc(2*limit, func() { c.Process.Kill() })
-	defer late.Stop()
-	line, err := bufio.NewReader(out).ReadBytes('\n')
 	var m many
-	if err == nil {
-		err = json.Unmarshal(line, &m)
-	}
+	err = client.tells(&m)
 	after, e := memories(t.netmans)
-	in.Close()
-	if err = errors.Join(err, e, c.Wait()); err != nil {
+	if err = errors.Join(err, e, client.end()); err != nil {
 		return err
 	}
 	most := 0.0

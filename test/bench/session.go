@@ -99,8 +99,8 @@ func runRole(role string, args []string) error {
 		args int
 		run  func(args []string) error
 	}{
-		":rtt":      {3, func(a []string) error { return client(a, false) }},
-		":stream":   {4, func(a []string) error { return client(a, true) }},
+		":rtt":      {3, func(a []string) error { return measure(a, false) }},
+		":stream":   {4, func(a []string) error { return measure(a, true) }},
 		":setup":    {3, setUp},
 		":circuits": {3, manyCircuits},
 		":crowd":    {4, sendMany},
@@ -128,8 +128,8 @@ var kinds = map[string]func(address string) (session, error){
 	"wire":    dialWire,    // a MAC address
 }
 
-// client is `:rtt KIND ADDRESS TIME` and `:stream KIND ADDRESS TIME OCTETS`.
-func client(args []string, oneWay bool) error {
+// measure is `:rtt KIND ADDRESS TIME` and `:stream KIND ADDRESS TIME OCTETS`.
+func measure(args []string, oneWay bool) error {
 	d, err := time.ParseDuration(args[2])
 	if err != nil {
 		return err
