@@ -130,6 +130,13 @@ func (l *loop) run() error {
 				l.flush()
 			}
 		}
+		if n == len(events) {
+			// More are ready than were told of, and the kernel tells of all of them in turn. Links do not wait for that: a peer
+			// whose acknowledgements lie here for a second would be given up for dead.
+			for _, p := range l.ports {
+				p.turn()
+			}
+		}
 		// After the frames that have come: what a late process has not read yet must not time out.
 		if deadline := l.node.Deadline(); !deadline.IsZero() && !l.now.Before(deadline) {
 			l.node.HandleTimeout(l.now, &l.out)
