@@ -79,6 +79,50 @@ func TestPromises(t *testing.T) {
 	}
 }
 
+// Nobody reads, and each peer sends all that its window and every RR allow: credit ends before memory does.
+func TestCreditEndsBeforeMemory(t *testing.T) {
+	const size, circuits = 1000, 100
+	budget := &Budget{Limit: 2 << 20}
+	l := NewLevel(Config{Role: DTE, MaxPacket: size + 4, Window: 100, Budget: budget})
+	var out Out
+	now := time.Now()
+	l.LinkUp(now, &out)
+	l.AppendNext(now, nil, &out)
+	l.HandlePacket(now, Packet{Kind: KindRestartConfirm}.Append(nil), &out)
+	var all []*Circuit
+	for lci := uint16(1); lci <= circuits; lci++ {
+		out.Reset()
+		l.HandlePacket(now, Packet{Kind: KindCall, LCI: lci, Facilities: []byte{
+			facFastSelect, fastSelect, facWindow, 5, 100, facPacketSize, 9, 9, 0, 0, facDataSize, size >> 8, size & 255,
+		}}.Append(nil), &out)
+		all = append(all, out.Events[0].Circuit)
+		all[lci-1].Accept(now, nil)
+		l.AppendNext(now, nil, &out)
+	}
+	sent, said := make([]uint8, circuits), make([]uint8, circuits)
+	for going := true; going; {
+		going = false
+		for i, c := range all {
+			if (sent[i]-said[i])&127 < c.rx.w {
+				l.HandlePacket(now, Packet{Kind: KindData, LCI: c.lci, PS: sent[i], M: true, UserData: make([]byte, size)}.Append(nil), &out)
+				sent[i] = (sent[i] + 1) & 127
+				going = true
+			}
+		}
+		now = now.Add(5 * time.Millisecond)
+		l.HandleTimeout(now, &out)
+		for l.Ready() {
+			if p, _ := Parse(l.AppendNext(now, nil, &out)); p.Kind == KindRR {
+				said[p.LCI-1] = p.PR
+				going = true
+			}
+		}
+	}
+	if err := l.Check(); err != nil || l.Stats()[BudgetCleared] > 0 || budget.Used() < budget.Limit/2 {
+		t.Errorf("%d circuits were cleared for memory, %d octets of %d used; %v", l.Stats()[BudgetCleared], budget.Used(), budget.Limit, err)
+	}
+}
+
 func TestSurplusAfterCollision(t *testing.T) {
 	s := newScript(t, Config{Role: DCE})
 	s.l.LinkUp(s.now, &s.out)

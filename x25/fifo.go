@@ -34,9 +34,15 @@ func (p *Pool) get(log2 int) []byte {
 	return make([]byte, 1<<log2)
 }
 
+// getTight lends a buffer of n octets. It is not kept when it comes back, unless that is a power of two.
+func (p *Pool) getTight(n int) []byte {
+	p.lent += n
+	return make([]byte, n)
+}
+
 func (p *Pool) put(b []byte) {
 	p.lent -= len(b)
-	if p.kept+len(b) > poolKeep {
+	if p.kept+len(b) > poolKeep || bits.OnesCount(uint(len(b))) != 1 {
 		return
 	}
 	p.kept += len(b)
@@ -60,6 +66,7 @@ type fifo struct {
 	head, tail int   // what is in use: buf[head:tail], chunks with their headers
 	last       int   // where the header of the last chunk is
 	hint       uint8 // log2 of the buffer that the last filling needed
+	tight      bool  // memory is short: a buffer is no larger than what is in it needs
 }
 
 func (f *fifo) empty() bool { return f.head == f.tail }
@@ -111,11 +118,7 @@ func (f *fifo) reserve(pool *Pool, n int) {
 	if f.buf != nil && live+n <= len(f.buf)/2 {
 		copy(f.buf, f.buf[f.head:f.tail])
 	} else {
-		log2 := max(bits.Len(uint(live+n-1)), minBufferLog2)
-		if f.buf == nil {
-			log2 = max(log2, int(f.hint))
-		}
-		b := pool.get(log2)
+		b := f.grown(pool, live+n)
 		copy(b, f.buf[f.head:f.tail])
 		if f.buf != nil {
 			pool.put(f.buf)
@@ -124,6 +127,18 @@ func (f *fifo) reserve(pool *Pool, n int) {
 	}
 	f.last -= f.head
 	f.head, f.tail = 0, live
+}
+
+// grown is a buffer for n octets.
+func (f *fifo) grown(pool *Pool, n int) []byte {
+	if f.tight {
+		return pool.getTight(n)
+	}
+	log2 := max(bits.Len(uint(n-1)), minBufferLog2)
+	if f.buf == nil {
+		log2 = max(log2, int(f.hint))
+	}
+	return pool.get(log2)
 }
 
 // peek shows the first chunk. data is borrowed until the next call that changes the fifo.

@@ -360,9 +360,7 @@ func (l *Level) receive(now time.Time, c *Circuit, p *Packet, out *Out) {
 		l.credit(now, c)
 		return
 	}
-	if rx.q.empty() && l.cfg.Budget.short() {
-		rx.q.hint = 0 // no more memory than it needs now
-	}
+	rx.q.tight = l.cfg.Budget.short()
 	rx.q.push(l.cfg.Pool, p.UserData, p.Q, !p.M)
 	l.account(c)
 	l.credit(now, c)
