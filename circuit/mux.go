@@ -20,7 +20,6 @@ const (
 	muxQueue   = 128 << 10 // never reached: a circuit that has something queued takes no more
 	muxReceive = 64 << 10  // received and not read, up to which a circuit gets credit
 	muxBudget  = 512 << 20 // the same of all circuits: above it the largest is cleared 05
-	muxBatch   = 16        // packets that are taken together: whoever sends waits that long
 )
 
 // mux is the descriptor of a complex server: X.25 packets, netman being the DCE. All its circuits are channels on it. One goroutine
@@ -146,12 +145,14 @@ func (m *mux) read() {
 	if err == nil {
 		raw.Read(func(fd uintptr) bool {
 			for {
-				switch err := m.take(int(fd), packet); err {
-				case nil:
-				case unix.EAGAIN:
+				n, err := ReadRecord(int(fd), packet)
+				switch {
+				case err == unix.EAGAIN:
 					return false
-				default:
+				case err != nil || n <= 0:
 					return true
+				default:
+					m.do(func(now time.Time) { m.level.HandlePacket(now, packet[:n], &m.out) })
 				}
 			}
 		})
@@ -166,27 +167,6 @@ func (m *mux) read() {
 		wake(m.wake)
 	})
 	m.f.Close()
-}
-
-// take takes some packets together, so that what they bring forth is settled once. io.EOF: there will be no more.
-func (m *mux) take(fd int, packet []byte) (err error) {
-	m.do(func(now time.Time) {
-		for range muxBatch {
-			var n int
-			n, err = ReadRecord(fd, packet)
-			switch {
-			case err == unix.EAGAIN:
-				return
-			case err != nil || n <= 0:
-				err = io.EOF
-				return
-			default:
-				m.level.HandlePacket(now, packet[:n], &m.out)
-				m.events()
-			}
-		}
-	})
-	return err
 }
 
 // wake wakes whoever waits, or will.

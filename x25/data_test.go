@@ -66,7 +66,7 @@ func TestInvalidData(t *testing.T) {
 
 func TestAcknowledgement(t *testing.T) {
 	s := readyScript(t, Config{})
-	c := s.called(9, 4)
+	c := s.called(9, 8)
 	s.data(9, 0, 0, false, "a")
 	s.event("there is something", "data")
 	s.idle("an RR is held back")
@@ -77,7 +77,7 @@ func TestAcknowledgement(t *testing.T) {
 	s.data(9, 1, 0, false, "b")
 	s.event("what is there is known")
 	s.data(9, 2, 0, false, "c")
-	s.want("half of the window is reason enough", "RR lci 9 pr 3")
+	s.want("a quarter of the window is reason enough", "RR lci 9 pr 3")
 	s.data(9, 3, 0, false, "d")
 	s.send(c, "y", false, false)
 	s.want("data takes P(R) along", "DATA lci 9 ps 0 pr 4 len 1")
@@ -177,7 +177,6 @@ func TestSlowReader(t *testing.T) {
 	s := readyScript(t, Config{ReceiveLimit: 100})
 	c := s.called(9, 4)
 	s.data(9, 0, 0, false, strings.Repeat("x", 90))
-	s.after(5 * time.Millisecond)
 	s.want("below the limit credit is given", "RR lci 9 pr 1")
 	for ps := uint8(1); ps < 5; ps++ {
 		s.data(9, ps, 0, false, "y")
@@ -384,7 +383,7 @@ func TestBudget(t *testing.T) {
 	budget := &Budget{Limit: 8192, promised: -1 << 30} // the windows are no part of this
 	s := readyScript(t, Config{Budget: budget})
 	other := readyScript(t, Config{Budget: budget})
-	big := other.called(5, 4)
+	big := other.called(5, 8)
 	for ps := range uint8(2) {
 		other.data(5, ps, 0, false, strings.Repeat("x", 1400))
 	}

@@ -372,8 +372,8 @@ func (l *Level) receive(now time.Time, c *Circuit, p *Packet, out *Out) {
 	}
 }
 
-// credit moves P(R) on to V(R) if there is room for what it invites, and decides when to say so (protocol.md 4: RR at half
-// of the window or after 5 ms). What was given is not taken back.
+// credit moves P(R) on to V(R) if there is room for what it invites, and decides when to say so (protocol.md 4: RR at a
+// quarter of the window or after T2). What was given is not taken back.
 func (l *Level) credit(now time.Time, c *Circuit) {
 	if c.state != p4 || c.data != d1 {
 		return
@@ -385,7 +385,7 @@ func (l *Level) credit(now time.Time, c *Circuit) {
 	unsaid := (rx.pr - rx.said) & 127
 	switch {
 	case unsaid == 0, rx.due:
-	case unsaid >= max(rx.w/2, 1):
+	case unsaid >= max(rx.w/4, 1):
 		rx.due = true
 		l.acks.put(c, false)
 		l.control.put(c, true)

@@ -136,7 +136,7 @@ func TestRestartInVain(t *testing.T) {
 
 func TestLinkDown(t *testing.T) {
 	s := readyScript(t, Config{Role: DCE})
-	a := s.called(9, 2)
+	a := s.called(9, 4)
 	s.recv(Packet{Kind: KindData, LCI: 9, UserData: []byte("last words")})
 	s.event("data is there", "data")
 	s.want("acknowledges", "RR lci 9 pr 1")
@@ -358,7 +358,7 @@ func TestCollisionAsDCE(t *testing.T) {
 
 func TestOrderOfSending(t *testing.T) {
 	s := readyScript(t, Config{Role: DCE})
-	a, b, c := s.called(9, 4), s.called(10, 4), s.called(11, 2)
+	a, b, c := s.called(9, 4), s.called(10, 4), s.called(11, 4)
 	for _, x := range []*Circuit{a, b} {
 		for range 3 {
 			s.send(x, "data", false, false)

@@ -1,9 +1,6 @@
 package x25
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
 // Role decides from which end logical channels are taken and who yields in a call collision (ISO 8208 4.5, 5.2.5).
 type Role uint8
@@ -50,9 +47,8 @@ const (
 	minPacket     = 160       // holds any call, accept or clear this package sends
 	windowOctets  = 256 << 10 // a window aims at
 	budgetLimit   = 64 << 20
-	budgetPortion = 4       // above 3/4 of the budget credit is short
-	budgetShare   = 32      // a circuit is promised this part of what is left of a quarter of it,
-	budgetLeast   = 8 << 10 // or so much, while 3/4 of it are not promised
+	budgetPortion = 4  // above 3/4 of the budget credit is short
+	budgetShare   = 64 // a circuit is promised at most this part of what is left of half of it
 	poolKeep      = 8 << 20
 	maxDataSize   = 65535 // what facility 7f can say
 	maxTries      = 100
@@ -115,19 +111,12 @@ func (b *Budget) short() bool { return b.used > b.Limit-max(b.Limit/budgetPortio
 
 // window is how many packets of at most size octets a further circuit may be promised: most, or less when there are many circuits.
 func (b *Budget) window(size, most int) int {
-	share := (b.Limit/budgetPortion - b.promised) / budgetShare
-	if share < budgetLeast && b.promised < b.Limit-b.Limit/budgetPortion {
-		share = budgetLeast
-	}
-	if share <= 0 {
-		return min(defaultWindow, most)
-	}
-	buffer := 1 << (bits.Len(uint(share)) - 1)
-	return min(max(buffer/(size+chunkHeader), defaultWindow), most)
+	left := b.Limit/2 - b.promised
+	return min(max(left/budgetShare/promise(1, size), defaultWindow), most)
 }
 
-// promise is the octets of the buffer that a window needs in an empty queue, where each packet is a datagram.
-func promise(window, size int) int { return 1 << bits.Len(uint(window*(size+chunkHeader)-1)) }
+// promise is the octets of buffers that a window may need: a buffer may be twice as large as what is in it.
+func promise(window, size int) int { return 2 * window * size }
 
 // largest is the circuit with the most memory, ended or not.
 func (b *Budget) largest() *Circuit {

@@ -72,8 +72,7 @@ func run(opt options) int {
 				t.long = 150 * time.Millisecond
 			}
 			if err := p.run(t); err != nil {
-				r.Errors = append(r.Errors, fmt.Sprintf("run %d: %s: %v; netman said on grumpy: %s; on doc: %s", round+1, p.name, err,
-					m.near.NetmanLog(), m.far.NetmanLog()))
+				r.Errors = append(r.Errors, fmt.Sprintf("run %d: %s: %v", round+1, p.name, err))
 			}
 			if p.bare {
 				m.lab.Close()
