@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"dnet/circuit"
+	"dnet/netman/seal"
 	"dnet/x25"
 )
 
@@ -155,6 +156,14 @@ func (d *doctor) noLink(machine string, answer circuit.Line, link linkRow) {
 	}
 }
 
+// mtu is the MTU that a largest PDU comes from: L and F are before it, and a seal around it.
+func (d *doctor) mtu(n1 int) int {
+	if d.machine.Mode != seal.Open.String() {
+		n1 += seal.Overhead
+	}
+	return n1 + 3
+}
+
 // judgePath compares what both ends take with what the path between them carries.
 func (d *doctor) judgePath(machine string, link linkRow) {
 	most := min(link.N1Here, link.N1There)
@@ -162,9 +171,9 @@ func (d *doctor) judgePath(machine string, link linkRow) {
 	case link.N1 < most:
 		d.wrong("path", fmt.Sprintf("%s and %s take PDUs of %d octets, but the path between them loses frames above 1500 octets: N1 is %d",
 			d.machine.Machine, machine, most, link.N1),
-			fmt.Sprintf("a switch or bridge on the way has a smaller MTU: give it %d, or both ends 1500", most+3))
+			fmt.Sprintf("a switch or bridge on the way has a smaller MTU: give it %d, or both ends 1500", d.mtu(most)))
 	case link.N1Here != link.N1There:
-		d.note("path", fmt.Sprintf("the MTU is %d here and %d on %s: the smaller one holds", link.N1Here+3, link.N1There+3, machine), "")
+		d.note("path", fmt.Sprintf("the MTU is %d here and %d on %s: the smaller one holds", d.mtu(link.N1Here), d.mtu(link.N1There), machine), "")
 	}
 	if link.Resent > 0 {
 		d.note("path", fmt.Sprintf("%d frames were sent again on this link", link.Resent), "a few are usual under load; if it grows, the path loses frames")

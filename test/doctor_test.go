@@ -119,17 +119,25 @@ func TestDoctorInterfaces(t *testing.T) {
 // MTUs that differ, and a bridge between that has a smaller one.
 func TestDoctorMTU(t *testing.T) {
 	t.Parallel()
-	l := lab.New(t, lab.Config{Machines: []string{"grumpy", "doc", "happy"}, MTU: 9000})
+	t.Run("open", func(t *testing.T) { doctorMTU(t, false, "8997", "1497", "3997") })
+	t.Run("sealed", func(t *testing.T) { doctorMTU(t, true, "8973", "1473", "3973") }) // a seal takes 24 octets (protocol.md 1)
+}
+
+func doctorMTU(t *testing.T, sealed bool, large, safe, less string) {
+	l := lab.New(t, lab.Config{Machines: []string{"grumpy", "doc", "happy", "sleepy"}, MTU: 9000, Sealed: sealed})
 	grumpy, doc, happy := l.Machine("grumpy"), l.Machine("doc"), l.Machine("happy")
 	doc.PortMTU(1500)
 	sh(t, happy, "ip link set eth0 mtu 4000")
 	if netmans(l.Machines()); t.Failed() {
 		t.FailNow()
 	}
-	examine(t, grumpy, "doc").wants(t, "wrong", "path", "take PDUs of 8997 octets, but the path between them loses frames above 1500 octets: N1 is 1497: .* give it 9000")
+	examine(t, grumpy, "doc").wants(t, "wrong", "path", "take PDUs of "+large+" octets, but the path between them loses frames above 1500 octets: N1 is "+safe+": .* give it 9000")
 	d := examine(t, grumpy, "happy")
 	d.wants(t, "note", "path", "^the MTU is 9000 here and 4000 on happy")
-	d.wants(t, "ok", "path", "all well: happy by eth0, .* N1 3997")
+	d.wants(t, "ok", "path", "all well: happy by eth0, .* N1 "+less)
+	if p := run(t, grumpy, "netman", "doctor", "sleepy"); p.status() != 0 || strings.Contains(p.stdout.String(), "MTU is") {
+		t.Errorf("two machines of one MTU: status %d, %s", p.status(), &p.stdout)
+	}
 }
 
 // A machine that does not answer: not there, ended, stopped, on another Ethertype, behind a filter.

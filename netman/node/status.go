@@ -29,7 +29,7 @@ func (n *Node) Links() []LinkStatus {
 	for _, s := range n.order {
 		row := LinkStatus{
 			Port: s.key.port, Addr: FormatAddr(s.key.addr), Machine: s.peer.machine, State: s.state.String(),
-			OwnN1: n.ports[s.key.port].mtu - 3, PeerN1: s.peer.n1, Why: s.why,
+			OwnN1: n.largestN1(&n.ports[s.key.port]), PeerN1: s.peer.n1, Why: s.why,
 		}
 		if s.state == up {
 			stats := s.link.Stats()
